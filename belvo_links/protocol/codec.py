@@ -1,0 +1,185 @@
+"""From the service's JSON to values: a tolerant reader for everything, and a fast lane for long listings.
+
+The tolerant reader (cattrs) keeps unknown fields and words, takes absent and null alike, and says where a body is wrong
+as a path, never with a value. The fast lane (msgspec) decodes a page of links straight into the same classes; when it
+refuses a page, the tolerant reader has the last word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import attrs
+import msgspec
+from cattrs import Converter, transform_error
+from cattrs.errors import BaseValidationError
+from cattrs.gen import make_dict_structure_fn, override
+
+from belvo_links.errors import UnexpectedResponseError
+from belvo_links.protocol.models import NO_EXTRA, Accepted, Extra, Link, LinkPage, PartialPage
+from belvo_links.transport.messages import Response
+from belvo_links.wire import JsonValue, NotJsonError, OpenStrEnum, decode_json, parse_timestamp
+
+T = TypeVar("T")
+
+MAX_PROBLEMS: Final = 20
+
+
+class _WireError(ValueError):
+    """A value is not what it should be. Its text is ours and quotes nothing."""
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        msg = "expected an object"
+        raise _WireError(msg)
+    return value
+
+
+def _scalar(kind: type[T], name: str) -> Callable[[object, object], T]:
+    """Return a reader that takes this type and no other; cattrs by itself turns numbers into text."""
+
+    def read(value: object, _: object) -> T:
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            msg = f"expected {name}"
+            raise _WireError(msg)
+        return value
+
+    return read
+
+
+def _read_word(value: object, kind: type[OpenStrEnum]) -> OpenStrEnum:
+    if not isinstance(value, str):
+        msg = "expected text"
+        raise _WireError(msg)
+    return kind(value)
+
+
+def _read_timestamp(value: object, _: object) -> datetime:
+    try:
+        return parse_timestamp(value if isinstance(value, str) else "")
+    except ValueError:
+        msg = "expected an ISO-8601 timestamp"
+        raise _WireError(msg) from None
+
+
+def _read_sequence(value: object, kind: Any) -> tuple[Any, ...]:
+    """Read a tuple; absent and null are the empty one."""
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        msg = "expected an array"
+        raise _WireError(msg)
+    return tuple(_converter.structure(element, kind.__args__[0]) for element in value)
+
+
+def _make_converter() -> Converter:
+    converter = Converter(detailed_validation=True)
+    converter.register_structure_hook(str, _scalar(str, "text"))
+    converter.register_structure_hook(int, _scalar(int, "a whole number"))
+    converter.register_structure_hook(datetime, _read_timestamp)
+    converter.register_structure_hook_func(
+        lambda kind: isinstance(kind, type) and issubclass(kind, OpenStrEnum), _read_word
+    )
+    converter.register_structure_hook(Mapping[str, JsonValue], lambda value, _: _object(value))
+
+    read_link = make_dict_structure_fn(Link, converter, extra=override(omit=True))
+    known = frozenset(field.name for field in attrs.fields(Link)) - {"extra"}
+
+    def read_with_extra(value: object, kind: type[Link]) -> Link:
+        fields = _object(value)
+        given = dict(fields)
+        if given.get("fetch_resources", ()) is None:
+            del given["fetch_resources"]  # our OpenAPI document allows null
+        link = read_link(given, kind)
+        unknown = {name: fields[name] for name in fields if name not in known}
+        return attrs.evolve(link, extra=Extra(unknown)) if unknown else link
+
+    converter.register_structure_hook(Link, read_with_extra)
+    return converter
+
+
+_converter: Final = _make_converter()
+
+
+def _problems(error: BaseException) -> list[str]:
+    """Return where a body is wrong: paths and reasons of our own, never a value."""
+
+    def reason(cause: BaseException, _: object) -> str:
+        if isinstance(cause, _WireError):
+            return str(cause)
+        return "missing" if isinstance(cause, KeyError) else "not what it should be"
+
+    lines = transform_error(error, path="$", format_exception=reason)
+    return [": ".join(reversed(line.split(" @ ", 1))) for line in lines[:MAX_PROBLEMS]]
+
+
+def _structure(response: Response, kind: type[T]) -> T:
+    try:
+        body = decode_json(response.body)
+    except NotJsonError:
+        raise UnexpectedResponseError(status=response.status, problems=["$: not JSON"]) from None
+    try:
+        return _converter.structure(_object(body), kind)
+    except _WireError as error:
+        problems = [f"$: {error}"]
+    except (BaseValidationError, ValueError, TypeError, KeyError) as error:
+        problems = _problems(error)
+    raise UnexpectedResponseError(status=response.status, problems=problems)
+
+
+def read_link(response: Response) -> Link:
+    """Read one link, with the fields this version does not know."""
+    return _structure(response, Link)
+
+
+def read_page(response: Response) -> LinkPage:
+    """Read one page of links, with the fields this version does not know."""
+    return _structure(response, LinkPage)
+
+
+def read_partial_page(response: Response) -> PartialPage:
+    """Read one page of parts of links."""
+    return _structure(response, PartialPage)
+
+
+_fast_page: Final = msgspec.json.Decoder(LinkPage, dec_hook=lambda kind, value: NO_EXTRA)
+"""``extra`` is a type of our own, so that a field named "extra" on the wire reaches this hook and not the attribute."""
+
+
+def read_page_fast(response: Response) -> LinkPage:
+    """Read one page of links for a long listing: without unknown fields, in a fraction of the time."""
+    try:
+        return _fast_page.decode(response.body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return read_page(response)
+
+
+@attrs.frozen
+class _Counted:
+    count: int
+
+
+def read_count(response: Response) -> int:
+    """Read the number of links that match, and nothing else of the page."""
+    return _structure(response, _Counted).count
+
+
+@attrs.frozen
+class _RequestId:
+    request_id: str
+
+
+def read_accepted(response: Response, *, link_id: str) -> Accepted:
+    """Read an acknowledgement; the form of its id is not documented, so it is not checked (section 4)."""
+    return Accepted(link_id=link_id, request_id=_structure(response, _RequestId).request_id)
+
+
+def read_json(response: Response) -> JsonValue:
+    """Read any JSON body."""
+    try:
+        return decode_json(response.body)
+    except NotJsonError:
+        raise UnexpectedResponseError(status=response.status, problems=["$: not JSON"]) from None

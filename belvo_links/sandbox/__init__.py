@@ -1,0 +1,67 @@
+"""A pretend Belvo Links API: in memory, deterministic, on a real socket.
+
+The names below are loaded on first use, so that importing the package costs nothing and needs no aiohttp.
+The simulator shares no code with the client: it writes the service's JSON by itself, so that a mistake in one
+of them cannot hide behind the same mistake in the other.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .clock import SandboxClock
+    from .faults import Fault
+    from .institutions import INSTITUTIONS, Institution
+    from .options import ClientOptions, ShortWaits, Switches
+    from .record import Received
+    from .sandbox import Sandbox
+    from .state import LinkOverrides
+    from .triggers import DOCUMENTED_USERS, OWN_TRIGGERS, Trigger
+
+__all__ = [
+    "DOCUMENTED_USERS",
+    "INSTITUTIONS",
+    "OWN_TRIGGERS",
+    "ClientOptions",
+    "Fault",
+    "Institution",
+    "LinkOverrides",
+    "Received",
+    "Sandbox",
+    "SandboxClock",
+    "ShortWaits",
+    "Switches",
+    "Trigger",
+]
+
+_HOMES = {
+    "DOCUMENTED_USERS": "triggers",
+    "INSTITUTIONS": "institutions",
+    "OWN_TRIGGERS": "triggers",
+    "ClientOptions": "options",
+    "Fault": "faults",
+    "Institution": "institutions",
+    "LinkOverrides": "state",
+    "Received": "record",
+    "Sandbox": "sandbox",
+    "SandboxClock": "clock",
+    "ShortWaits": "options",
+    "Switches": "options",
+    "Trigger": "triggers",
+}
+
+
+def __getattr__(name: str) -> object:
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value: object = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,121 @@
+"""Faults that a test scripts: answers and breakdowns that the API itself never chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from attrs import field, frozen
+
+from .answers import JsonValue
+
+Kind = Literal[
+    "status", "status_after", "drop_before", "drop_after", "truncate", "delay", "delay_after", "replace_body"
+]
+
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+@frozen
+class Fault:
+    """One scripted fault, made by the class methods below.
+
+    "Process" means that the request takes its effect.
+    """
+
+    kind: Kind
+    code: int = 0
+    body: JsonValue | bytes = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default=_NO_HEADERS, repr=False)
+    seconds: float = 0.0
+
+    @classmethod
+    def status(
+        cls, code: int, body: JsonValue | bytes = None, *, headers: Mapping[str, str] | None = None
+    ) -> Fault:
+        """Answer without processing. Without a body, the documented error of that status is sent."""
+        return cls("status", code=code, body=body, headers=headers or _NO_HEADERS)
+
+    @classmethod
+    def status_after(
+        cls, code: int, body: JsonValue | bytes = None, *, headers: Mapping[str, str] | None = None
+    ) -> Fault:
+        """Process, then answer with this instead."""
+        return cls("status_after", code=code, body=body, headers=headers or _NO_HEADERS)
+
+    @classmethod
+    def html(cls, code: int = 502) -> Fault:
+        """Answer like a gateway, with HTML, without processing (documentation section 11.1, shape 4)."""
+        page = f"<html><body><h1>{code} Bad Gateway</h1></body></html>".encode()
+        return cls("status", code=code, body=page, headers={"Content-Type": "text/html"})
+
+    @classmethod
+    def drop_before(cls) -> Fault:
+        """Break the connection without processing."""
+        return cls("drop_before")
+
+    @classmethod
+    def drop_after(cls) -> Fault:
+        """Process, then break the connection without a reply."""
+        return cls("drop_after")
+
+    @classmethod
+    def truncate(cls) -> Fault:
+        """Process, announce the whole body, send half of it and close."""
+        return cls("truncate")
+
+    @classmethod
+    def delay(cls, seconds: float) -> Fault:
+        """Wait (real seconds), then process and answer."""
+        return cls("delay", seconds=seconds)
+
+    @classmethod
+    def delay_after(cls, seconds: float) -> Fault:
+        """Process, wait (real seconds), then answer."""
+        return cls("delay_after", seconds=seconds)
+
+    @classmethod
+    def replace_body(cls, body: bytes) -> Fault:
+        """Process and keep the status, but send these bytes as the JSON body."""
+        return cls("replace_body", body=body)
+
+
+class FaultScript:
+    """The faults that wait for their requests, in the order in which they were given."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: list[_Entry] = []
+
+    def add(self, fault: Fault, *, method: str | None, template: str | None, times: int | None) -> None:
+        """Let the next ``times`` matching requests meet the fault; ``None``: every one from now on."""
+        if times is not None and times < 1:
+            raise ValueError("a fault happens at least once")
+        self._entries.append(_Entry(fault, method, template, times))
+
+    def take(self, method: str, template: str | None) -> Fault | None:
+        """The fault that this request meets, if any; the oldest that matches."""
+        for position, entry in enumerate(self._entries):
+            if entry.method not in (None, method) or entry.template not in (None, template):
+                continue
+            if entry.left is not None:
+                entry.left -= 1
+                if not entry.left:
+                    del self._entries[position]
+            return entry.fault
+        return None
+
+    def clear(self) -> None:
+        """Forget every fault."""
+        self._entries.clear()
+
+
+class _Entry:
+    __slots__ = ("fault", "left", "method", "template")
+
+    def __init__(self, fault: Fault, method: str | None, template: str | None, left: int | None) -> None:
+        self.fault = fault
+        self.method = method
+        self.template = template
+        self.left = left

@@ -1,0 +1,273 @@
+"""The simulator on a socket: reads requests, lets the calls decide, writes replies, plays scripted faults."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+import logging
+import re
+from collections.abc import Mapping
+from urllib.parse import unquote, urlsplit
+
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod
+from attrs import evolve
+
+from . import answers
+from .answers import Answer, Problem, RefusalError, encode, error_answer
+from .calls import Call
+from .faults import Fault, FaultScript
+from .filters import parse_query
+from .record import Received
+from .routes import LINKS, ROUTES, find_place
+from .state import Account
+from .validation import Body, parse_body, parse_json
+from .world import World
+
+_BODIES = frozenset({"POST", "PUT", "PATCH"})
+_REQUEST_LINE = re.compile(r"b'(?P<method>[^\s']+) (?P<target>[^\s']+) HTTP/")
+
+# Outside the hierarchy of loggers: what aiohttp's server would say quotes requests, which hold secrets, and
+# breakdowns that a test asked for are no news. A bug of the simulator is raised by `Sandbox.stop` instead.
+_SILENT = logging.Logger("belvo_links.sandbox", logging.CRITICAL + 1)  # noqa: LOG001 - see above
+
+
+class Service:
+    """Serves one world. Every request is recorded, and so is every failure of the simulator itself."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.faults = FaultScript()
+        self.requests: list[Received] = []
+        self.tokens: list[str] = []
+        self.failures: list[Exception] = []
+        self._running: set[asyncio.Task[object]] = set()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; a bug of the simulator is kept for the test to fail with."""
+        if (task := asyncio.current_task()) is not None:
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        try:
+            content = await request.read()
+            received = self._receive(request, content)
+            return await self._answer(request, received, content)
+        except (web.HTTPException, ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, `Sandbox.stop` raises it
+            self.failures.append(error)
+            return web.Response(status=500, text="the simulator itself has failed")
+
+    async def close(self) -> None:
+        """End the requests that still wait, also those whose connection is gone already."""
+        waiting = list(self._running)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    def _receive(self, request: web.BaseRequest, content: bytes) -> Received:
+        try:
+            parsed = parse_json(content) if content else None
+        except RefusalError:
+            parsed = None
+        place = find_place(request.path, strict_slash=self.world.switches.strict_slash)
+        received = Received(
+            method=request.method,
+            path=request.path,
+            template=None if place is None else place.template,
+            query=request.url.raw_query_string,
+            headers={name.lower(): value for name, value in request.headers.items()},
+            body=parsed,
+            at=self.world.clock(),
+        )
+        self.requests.append(received)
+        if (received.method, received.template) == ("PATCH", LINKS) and isinstance(parsed, Mapping):
+            token = parsed.get("token")
+            if isinstance(token, str):
+                self.tokens.append(token)
+        return received
+
+    async def _answer(
+        self, request: web.BaseRequest, received: Received, content: bytes
+    ) -> web.StreamResponse:
+        fault = self.faults.take(received.method, received.template)
+        if fault is None:
+            return self._reply(received, self._process(request, received, content))
+        if fault.kind == "drop_before":
+            return _broken(request)
+        if fault.kind == "status":
+            return self._scripted(received, fault)
+        if fault.kind == "delay":
+            await asyncio.sleep(fault.seconds)
+        answer = self._process(request, received, content)
+        if fault.kind == "drop_after":
+            return _broken(request)
+        if fault.kind == "status_after":
+            return self._scripted(received, fault)
+        if fault.kind == "delay_after":
+            await asyncio.sleep(fault.seconds)
+        if fault.kind == "replace_body" and isinstance(fault.body, bytes):
+            return self._reply(received, answer, content=fault.body)
+        if fault.kind == "truncate":
+            self._finish(received, answer.status)
+            return _truncated(request, answer)
+        return self._reply(received, answer)
+
+    def _process(self, request: web.BaseRequest, received: Received, content: bytes) -> Answer:
+        try:
+            return self._call(request, received, content)
+        except RefusalError as refusal:
+            return self._refuse(refusal)
+
+    def _refuse(self, refusal: RefusalError) -> Answer:
+        shape = self.world.switches.error_shape
+        return error_answer(refusal, request_id=self.world.ids.hex(), shape=shape)
+
+    def _call(self, request: web.BaseRequest, received: Received, content: bytes) -> Answer:
+        place = find_place(received.path, strict_slash=self.world.switches.strict_slash)
+        if place is None or not place.well_formed:
+            raise RefusalError(answers.NOT_FOUND)
+        account = self._authenticate(received.headers.get("authorization"))
+        methods = ROUTES[place.template]
+        if received.method not in methods:
+            raise _not_allowed(received.method, methods)
+        body: Body = {}
+        if received.method in _BODIES:
+            body = parse_body(received.headers.get("content-type", ""), content)
+        call = Call(
+            world=self.world,
+            account=account,
+            # Like the service behind it: absolute addresses on the host that the client named.
+            url=f"{request.scheme}://{request.host}{received.path}",
+            query=parse_query(received.query),
+            headers=received.headers,
+            body=body,
+            item=place.item,
+        )
+        return methods[received.method](call)
+
+    def _authenticate(self, header: str | None) -> Account:
+        """HTTP Basic (documentation section 2)."""
+        if not header:
+            raise RefusalError(answers.NOT_AUTHENTICATED)
+        scheme, _, encoded = header.partition(" ")
+        try:
+            secret_id, _, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+        except (binascii.Error, ValueError):
+            secret_id, secret = "", ""
+        account = self.world.accounts.get(secret_id) if scheme.lower() == "basic" else None
+        if account is None or not hmac.compare_digest(account.secret_password.encode(), secret.encode()):
+            raise RefusalError(answers.AUTHENTICATION_FAILED)
+        return account
+
+    def _scripted(self, received: Received, fault: Fault) -> web.StreamResponse:
+        if isinstance(fault.body, bytes):
+            headers = {"Content-Type": "application/json", **fault.headers}
+            self._finish(received, fault.code)
+            return web.Response(status=fault.code, body=fault.body, headers=headers)
+        if fault.body is None and fault.code >= 400:
+            documented = answers.BY_STATUS.get(fault.code)
+            problem = documented or Problem(fault.code, "unexpected_error", answers.UNEXPECTED_ERROR.message)
+            answer = self._refuse(RefusalError(problem))
+            return self._reply(received, evolve(answer, headers=fault.headers))
+        return self._reply(received, Answer(fault.code, fault.body, fault.headers))
+
+    def _reply(
+        self, received: Received, answer: Answer, *, content: bytes | None = None
+    ) -> web.StreamResponse:
+        self._finish(received, answer.status)
+        if content is None:
+            content = b"" if answer.body is None else encode(answer.body)
+        response = web.Response(status=answer.status, body=content, headers=dict(answer.headers))
+        if content:
+            response.content_type = "application/json"
+        return response
+
+    def _finish(self, received: Received, status: int) -> None:
+        # From the end, and by identity: a test may have emptied the list meanwhile.
+        for position in range(len(self.requests) - 1, -1, -1):
+            if self.requests[position] is received:
+                self.requests[position] = evolve(received, status=status)
+                return
+
+    def unknown_method(self, method: str, target: str) -> web.StreamResponse:
+        """Answer a method that the HTTP parser does not know; nothing but its request line could be read."""
+        parts = urlsplit(target)
+        path = unquote(parts.path)
+        place = find_place(path, strict_slash=self.world.switches.strict_slash)
+        received = Received(
+            method=method,
+            path=path,
+            template=None if place is None else place.template,
+            query=parts.query,
+            headers={},
+            body=None,
+            at=self.world.clock(),
+        )
+        self.requests.append(received)
+        refusal = RefusalError(answers.NOT_FOUND)
+        if place is not None and place.well_formed:
+            refusal = _not_allowed(method, ROUTES[place.template])
+        response = self._reply(received, self._refuse(refusal))
+        response.force_close()
+        return response
+
+
+def _not_allowed(method: str, methods: Mapping[str, object]) -> RefusalError:
+    return RefusalError(answers.method_not_allowed(method), headers={"Allow": ", ".join(sorted(methods))})
+
+
+def _broken(request: web.BaseRequest) -> web.StreamResponse:
+    """Break the connection. What is returned finds it closed and is dropped by the server."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+def _truncated(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+    """Announce the whole body, send half of it, close; past the server's own writer, which would complain."""
+    content = b"" if answer.body is None else encode(answer.body)
+    head = (
+        f"HTTP/1.1 {answer.status} Cut\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {max(len(content), 2)}\r\n\r\n"
+    )
+    if request.transport is not None:
+        request.transport.write(head.encode() + content[: len(content) // 2])
+        request.transport.close()
+    return web.Response()
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's connection, which answers 400 to methods that its parser does not know; the API says 405."""
+
+    service: Service
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what could not be parsed."""
+        if isinstance(exc, BadHttpMethod):
+            line = _REQUEST_LINE.search(message or "")
+            if line is not None:
+                return self.service.unknown_method(line["method"], line["target"])
+        return super().handle_error(request, status, exc, message)
+
+
+class Server(web.Server):
+    """aiohttp's low-level server: one handler for every method and path."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service.handle)
+        self._service = service
+
+    def __call__(self) -> web.RequestHandler:
+        """One more connection."""
+        connection = _Connection(self, loop=asyncio.get_running_loop(), access_log=_SILENT, logger=_SILENT)
+        connection.service = self._service
+        return connection

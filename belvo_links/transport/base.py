@@ -1,0 +1,48 @@
+"""The two seams of a call: what carries a request, and what makes it wait its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from belvo_links.transport.messages import Lane, Request, Response
+from belvo_links.transport.timeouts import AttemptLimits
+
+
+class Transport(Protocol):
+    """Carries requests to one origin, once each."""
+
+    async def send(
+        self, request: Request, *, limits: AttemptLimits, on_send: Callable[[], None] | None = None
+    ) -> Response:
+        """Send one request and read its reply.
+
+        Args:
+            request: what to send.
+            limits: how long each part may take.
+            on_send: called just before the first byte may leave; until then nothing has happened. Without a body the
+                moment cannot be told, so it is called before connecting.
+
+        Raises:
+            ConnectError: nothing was sent.
+            PoolTimeoutError: no connection became free; nothing was sent.
+            ResponseLostError: it was, or may have been, sent, and there is no reply.
+            UnexpectedResponseError: the reply is larger than anything documented.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close what was opened."""
+        ...
+
+
+@runtime_checkable
+class Limiter(Protocol):
+    """Makes calls wait their turn. May be shared between clients."""
+
+    async def acquire(self, lane: Lane) -> None:
+        """Return when a request of this lane may go out, and count it.
+
+        Must be cancellable at any time, and must not count a request whose wait was cancelled.
+        """
+        ...

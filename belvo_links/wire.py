@@ -1,0 +1,103 @@
+"""What JSON over HTTP needs and Python lacks: open enums, a sentinel for "not given", timestamps, typed JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import Enum, StrEnum
+from typing import Final, Literal, Self, TypeAlias, TypeVar, Union
+
+import msgspec
+
+JsonValue: TypeAlias = Union[None, bool, int, float, str, Sequence["JsonValue"], Mapping[str, "JsonValue"]]
+"""Any JSON value, as the standard library's types."""
+
+T = TypeVar("T")
+
+
+class Absent(Enum):
+    """The type of :data:`ABSENT`, the default of arguments that are sent only when given."""
+
+    ABSENT = "absent"
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+ABSENT: Final = Absent.ABSENT
+"""Not given: the field is left out of the request. ``None`` is JSON's null, ``""`` and ``False`` are themselves."""
+
+MaybeAbsent: TypeAlias = Union[T, Literal[Absent.ABSENT]]
+
+
+class OpenStrEnum(StrEnum):
+    """A text enum that keeps words it does not know.
+
+    An unknown word becomes a member of its own that equals its text and survives copying and pickling, so that no
+    reply fails because the service added a word (documentation section 3). Such members are made anew each time:
+    caching them would let hostile input grow the class without bound.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = value
+        member._value_ = value
+        return member
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version of the package has a name for the word."""
+        return type(self).__members__.get(self.name) is self
+
+
+class NotJsonError(ValueError):
+    """A body that is not JSON. Carries nothing of the body."""
+
+
+def decode_json(body: bytes) -> JsonValue:
+    """Parse a JSON body.
+
+    Raises:
+        NotJsonError: the body is no JSON, is not UTF-8, or is nested too deeply.
+    """
+    try:
+        value: JsonValue = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # from None: the original message may quote the body.
+        raise NotJsonError from None
+    return value
+
+
+def encode_json(value: JsonValue) -> bytes:
+    """Serialise a JSON value to UTF-8 bytes."""
+    return msgspec.json.encode(value)
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Read an ISO-8601 timestamp with 0 to 6 fractional digits as an aware UTC ``datetime``.
+
+    Belvo sends UTC with ``Z`` (documentation section 4); a timestamp without a zone is read as UTC.
+
+    Raises:
+        ValueError: it is no such timestamp. The text is not quoted.
+    """
+    if len(text) < len("2024-01-01T00:00"):
+        msg = "not a timestamp"
+        raise ValueError(msg)
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        msg = "not a timestamp"
+        raise ValueError(msg) from None
+
+
+def format_timestamp(moment: datetime) -> str:
+    """Write an aware ``datetime`` as ISO-8601 UTC with six fractional digits and ``Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
