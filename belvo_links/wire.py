@@ -1,15 +1,16 @@
-"""What JSON over HTTP needs and Python lacks: open enums, a sentinel for "not given", timestamps, typed JSON."""
+"""What JSON over HTTP needs and Python lacks: open enums, a sentinel for "not given", timestamps, safe unpacking."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
-from typing import Final, Literal, Self, TypeAlias, TypeVar, Union
+from typing import Final, Literal, Self, TypeAlias, TypeVar
 
 import msgspec
 
-JsonValue: TypeAlias = Union[None, bool, int, float, str, Sequence["JsonValue"], Mapping[str, "JsonValue"]]
+JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
 """Any JSON value, as the standard library's types."""
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ class Absent(Enum):
 ABSENT: Final = Absent.ABSENT
 """Not given: the field is left out of the request. ``None`` is JSON's null, ``""`` and ``False`` are themselves."""
 
-MaybeAbsent: TypeAlias = Union[T, Literal[Absent.ABSENT]]
+MaybeAbsent: TypeAlias = T | Literal[Absent.ABSENT]
 
 
 class OpenStrEnum(StrEnum):
@@ -75,8 +76,16 @@ def decode_json(body: bytes) -> JsonValue:
 
 
 def encode_json(value: JsonValue) -> bytes:
-    """Serialise a JSON value to UTF-8 bytes."""
-    return msgspec.json.encode(value)
+    """Serialise a JSON value to UTF-8 bytes.
+
+    Raises:
+        ValueError: a text holds half of a surrogate pair, which UTF-8 cannot say. The text is not quoted.
+    """
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        msg = "a text is not valid Unicode"
+        raise ValueError(msg) from None  # the original carries the text
 
 
 def parse_timestamp(text: str) -> datetime:
@@ -100,4 +109,56 @@ def parse_timestamp(text: str) -> datetime:
 
 def format_timestamp(moment: datetime) -> str:
     """Write an aware ``datetime`` as ISO-8601 UTC with six fractional digits and ``Z``."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+class Unpacker:
+    """Unpacks a reply, in pieces that are bounded whatever the reply says.
+
+    Args:
+        encoding: the ``Content-Encoding``; other than gzip and deflate are handed on as they are.
+    """
+
+    PIECE: Final = 64 * 1024
+
+    def __init__(self, encoding: str) -> None:
+        packed = encoding.strip().lower() in {"gzip", "x-gzip", "deflate"}
+        self._engine = _engine() if packed else None
+        self._begun = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield what these bytes unpack to, a bounded piece at a time.
+
+        Raises:
+            ValueError: they are not packed as the reply says.
+        """
+        if self._engine is None:
+            yield data
+            return
+        self._begun = True
+        more = bool(data)
+        while more:
+            if self._engine.eof:  # another member, or bytes behind the end
+                self._engine = _engine()
+            try:
+                piece = self._engine.decompress(data, self.PIECE)
+            except zlib.error:
+                msg = "not packed as the reply says"
+                raise ValueError(msg) from None
+            data = self._engine.unconsumed_tail or self._engine.unused_data
+            more = bool(data) or len(piece) == self.PIECE  # a full piece may have left some inside
+            yield piece
+
+    def finish(self) -> None:
+        """Say that nothing more comes.
+
+        Raises:
+            ValueError: something is missing.
+        """
+        if self._begun and self._engine is not None and not self._engine.eof:
+            msg = "the end is missing"
+            raise ValueError(msg)
+
+
+def _engine() -> zlib._Decompress:
+    return zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # tells gzip and zlib by their beginning

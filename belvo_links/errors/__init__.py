@@ -67,9 +67,7 @@ from belvo_links.errors.mfa import (
     TooManyRoundsError,
     WrongAccountError,
 )
-from belvo_links.errors.root import (
-    BelvoLinksError,
-)
+from belvo_links.errors.root import BelvoLinksError
 from belvo_links.errors.transport import (
     ConnectError,
     PoolTimeoutError,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
@@ -41,7 +41,7 @@ class ApiError(BelvoLinksError):
     """
 
     retryable: bool = False
-    unpickled = {"message": None, "errors": ()}
+    unpickled: ClassVar[Mapping[str, object]] = {"message": None}
 
     def __init__(
         self,
@@ -64,6 +64,11 @@ class ApiError(BelvoLinksError):
         self.errors = tuple(errors)
         self.documented = documented
         self.retry_after = retry_after
+
+    def travelling(self) -> dict[str, object]:
+        """Return what a pickled error carries: of every element the names, and no message."""
+        names = [ErrorItem(code=shown_name(item.code), field=shown_name(item.field)) for item in self.errors]
+        return {**super().travelling(), "errors": tuple(names)}
 
     def describe(self) -> str:
         """Say what was refused, with Belvo's message where it is a documented text."""

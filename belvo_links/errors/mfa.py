@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from belvo_links.errors.root import BelvoLinksError, request_id_fact
 
@@ -18,7 +18,7 @@ class MfaError(BelvoLinksError):
         pending: the pending session, a :class:`~belvo_links.PendingSession`, or ``None`` where there is none.
     """
 
-    unpickled = {"pending": None}
+    unpickled: ClassVar[Mapping[str, object]] = {"pending": None}
 
     def __init__(self, *, pending: PendingSession | None = None, request_id: str | None = None) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class StoreError(BelvoLinksError):
         reason: a short word for the cause, such as the class name of the store's own error.
     """
 
-    unpickled = {"pending": None}
+    unpickled: ClassVar[Mapping[str, object]] = {"pending": None}
     advice = "No token was sent without a recorded claim. Mend the store, then go on with `.pending` if there is one."
 
     def __init__(self, *, reason: str = "", pending: PendingSession | None = None) -> None:

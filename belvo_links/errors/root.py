@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,64}")
+_WORDS_OF_THE_SERVICE: Final = frozenset({"code", "field", "request_id"})
 
 
 def shown_name(name: str | None) -> str | None:
@@ -15,6 +16,7 @@ def shown_name(name: str | None) -> str | None:
 
 
 def request_id_fact(request_id: str | None) -> Sequence[str]:
+    """Return the fact that every error ends with, or nothing."""
     return [f"request id {shown}"] if (shown := shown_name(request_id)) else []
 
 
@@ -48,8 +50,16 @@ class BelvoLinksError(Exception):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
 
+    def travelling(self) -> dict[str, object]:
+        """Return the attributes that a pickled error carries: words of the service only where ``str()`` shows them."""
+        state = {**self.__dict__, **self.unpickled}
+        for name in _WORDS_OF_THE_SERVICE & state.keys():
+            word = state[name]
+            state[name] = shown_name(word) if isinstance(word, str) else None
+        return state
+
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), {**self.__dict__, **self.unpickled})
+        return _rebuild, (type(self), self.travelling())
 
 
 class PlainError(BelvoLinksError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from belvo_links.errors.root import BelvoLinksError, request_id_fact
 from belvo_links.redact import mask_path
@@ -18,7 +19,7 @@ class TransportError(BelvoLinksError):
         reason: a short word for the cause, such as the class name of the network library's error.
     """
 
-    unpickled = {"path": ""}
+    unpickled: ClassVar[Mapping[str, object]] = {"path": ""}
 
     def __init__(self, *, method: str, path: str, reason: str = "", attempts: int = 1) -> None:
         super().__init__()
@@ -51,9 +52,7 @@ class ResponseLostError(TransportError):
 
     advice = "It may have been carried out: look before you repeat it."
 
-    def __init__(
-        self, *, method: str, path: str, reason: str = "", attempts: int = 1, hint: str = ""
-    ) -> None:
+    def __init__(self, *, method: str, path: str, reason: str = "", attempts: int = 1, hint: str = "") -> None:
         super().__init__(method=method, path=path, reason=reason, attempts=attempts)
         self.hint = hint
 

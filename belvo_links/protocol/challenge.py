@@ -144,14 +144,14 @@ def _expiry(value: JsonValue) -> timedelta | None:
 def _challenge(data: JsonValue) -> Challenge:
     if not isinstance(data, Mapping):
         return Challenge()
-    # One guide spells the flag without its s.
-    expects = data.get("expects_user_input", data.get("expect_user_input"))
     kind = _text(data.get("type"))
+    # One guide spells the flag without its s. Without any, a token is expected, unless the kind itself says otherwise.
+    flags = (data.get("expects_user_input"), data.get("expect_user_input"), kind != ChallengeKind.INPUTLESS)
     return Challenge(
         kind=ChallengeKind(kind) if kind else None,
         instructions=_text(data.get("instructions")) or None,
         value=_shown(data.get("value")) or None,
-        expects_user_input=expects if isinstance(expects, bool) else True,
+        expects_user_input=next(flag for flag in flags if isinstance(flag, bool)),
     )
 
 

@@ -5,36 +5,42 @@ Every function names the field and never quotes a value.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Final
+from typing import Final, TypeGuard
 
 from belvo_links.protocol.models import AccessMode
-from belvo_links.wire import ABSENT, JsonValue, MaybeAbsent, encode_json
+from belvo_links.wire import ABSENT, JsonValue, MaybeAbsent, decode_json, encode_json
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_DAYS: Final = re.compile(r"[1-9]\d{0,2}d", re.ASCII)
+_DAYS: Final = re.compile(r"\d{1,3}d", re.ASCII)
 _CREDENTIALS_STORAGE: Final = re.compile(r"store|nostore|([1-9]|[1-9]\d|[12]\d{2}|3[0-5]\d|36[0-5])d", re.ASCII)
 EXTERNAL_ID_LENGTH: Final = (3, 256)
 CORRELATION_BYTES: Final = 512
 
 
-def is_uuid(value: object) -> bool:
+def is_uuid(value: object) -> TypeGuard[str]:
     """Return whether the value is the text of a UUID, with dashes."""
     return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
 def text(name: str, value: object) -> str:
-    """Return the value if it is a text.
+    """Return the value as a plain ``str`` if it is a text.
 
     Raises:
         TypeError: it is something else.
+        ValueError: it holds half of a surrogate pair, which JSON in UTF-8 cannot say.
     """
     if not isinstance(value, str):
         msg = f"{name}: give a str"
         raise TypeError(msg)
-    return value
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        # Found here, since the error of the codec would carry the whole text.
+        msg = f"{name}: is not valid Unicode"
+        raise ValueError(msg)
+    return str(value)
 
 
 def texts(name: str, values: object) -> tuple[str, ...]:
@@ -47,7 +53,7 @@ def texts(name: str, values: object) -> tuple[str, ...]:
     if isinstance(values, str) or not isinstance(values, (Sequence, set, frozenset)):
         msg = f"{name}: give a sequence of str, not a single one"
         raise TypeError(msg)
-    result = tuple(str(text(name, value)) for value in values)
+    result = tuple(text(name, value) for value in values)
     if not all(result):
         msg = f"{name}: one of the values is empty"
         raise ValueError(msg)
@@ -56,7 +62,7 @@ def texts(name: str, values: object) -> tuple[str, ...]:
 
 def link_id(value: object, name: str = "link_id") -> str:
     """Return a link's id if it is a UUID (documentation section 4)."""
-    if not is_uuid(value):
+    if not is_uuid(text(name, value)):
         msg = f"{name}: a link's id is a UUID such as e4bb1afb-4a4f-4dd6-8be0-e615d233185b"
         raise ValueError(msg)
     return str(value)
@@ -65,26 +71,29 @@ def link_id(value: object, name: str = "link_id") -> str:
 def external_id(value: str, name: str = "external_id") -> str:
     """Return an ``external_id`` of 3 to 256 characters (documentation section 9.2)."""
     shortest, longest = EXTERNAL_ID_LENGTH
-    if not shortest <= len(text(name, value)) <= longest:
+    given = text(name, value)
+    if not shortest <= len(given) <= longest:
         msg = f"{name}: give {shortest} to {longest} characters"
         raise ValueError(msg)
-    return value
+    return given
 
 
 def stale_in(value: str) -> str:
     """Return a ``stale_in`` such as ``90d`` (documentation section 9.2)."""
-    if not _DAYS.fullmatch(text("stale_in", value)):
-        msg = "stale_in: give a number of days from 1d to 999d"
+    given = text("stale_in", value)
+    if not _DAYS.fullmatch(given):
+        msg = "stale_in: give a number of days of one to three digits, such as 90d"
         raise ValueError(msg)
-    return value
+    return given
 
 
 def credentials_storage(value: str) -> str:
     """Return a ``credentials_storage``: ``store``, ``nostore``, ``1d`` to ``365d`` (documentation section 18.3)."""
-    if not _CREDENTIALS_STORAGE.fullmatch(text("credentials_storage", value)):
+    given = text("credentials_storage", value)
+    if not _CREDENTIALS_STORAGE.fullmatch(given):
         msg = "credentials_storage: give store, nostore, or a number of days from 1d to 365d"
         raise ValueError(msg)
-    return value
+    return given
 
 
 def storage_combination(
@@ -122,18 +131,50 @@ def day(name: str, value: object) -> str:
     return value.isoformat()
 
 
-def correlation(value: JsonValue) -> JsonValue:
-    """Return the caller's own JSON value, at most 512 bytes of it.
+def whole_number(name: str, value: object) -> int:
+    """Return a whole number; ``True`` and ``1.0`` are none.
 
     Raises:
-        ValueError: it is larger, or not JSON.
+        TypeError: it is something else.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        msg = f"{name}: give an int"
+        raise TypeError(msg)
+    return value
+
+
+def correlation(value: JsonValue) -> JsonValue:
+    """Return a copy of the caller's own JSON value, at most 512 bytes of it, that a store gives back equal.
+
+    Raises:
+        ValueError: it is larger, or not JSON: what the encoder would only turn into JSON (a date, NaN, a set) comes
+            back as something else.
     """
     try:
-        size = len(encode_json(value))
+        plain = _plain_json(value)
+        encoded = encode_json(plain)
+        decode_json(encoded)  # a number of hundreds of digits can be written, but not read
     except (TypeError, ValueError, RecursionError, OverflowError):
         msg = "correlation: give a JSON value"
         raise ValueError(msg) from None
-    if size > CORRELATION_BYTES:
+    if len(encoded) > CORRELATION_BYTES:
         msg = f"correlation: give at most {CORRELATION_BYTES} bytes of JSON; keep the rest on your side"
         raise ValueError(msg)
-    return value
+    return plain
+
+
+def _plain_json(value: object) -> JsonValue:
+    """Return the value in the types that a JSON reader makes."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain_json(each) for each in value]
+    if isinstance(value, Mapping):
+        return {text("correlation", name): _plain_json(each) for name, each in value.items()}
+    raise TypeError

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_origin
 
 import attrs
 import msgspec
-from cattrs import Converter, transform_error
+from cattrs import BaseConverter, Converter, transform_error
 from cattrs.errors import BaseValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
@@ -65,14 +65,23 @@ def _read_timestamp(value: object, _: object) -> datetime:
         raise _WireError(msg) from None
 
 
-def _read_sequence(value: object, kind: Any) -> tuple[Any, ...]:
-    """Read a tuple; absent and null are the empty one."""
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        msg = "expected an array"
-        raise _WireError(msg)
-    return tuple(_converter.structure(element, kind.__args__[0]) for element in value)
+def _is(origin: object) -> Callable[[Any], bool]:
+    """Return a predicate for a generic type, whatever it is one of."""
+    return lambda kind: get_origin(kind) is origin
+
+
+def _array_reader(kind: Any, converter: BaseConverter) -> Callable[[Any, Any], Any]:
+    """Return a reader that takes an array and nothing else; cattrs by itself reads a text letter by letter."""
+    elements = list[kind.__args__[0]]
+    read_list = converter.get_structure_hook(elements)
+
+    def read(value: object, _: object) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            msg = "expected an array"
+            raise _WireError(msg)
+        return tuple(read_list(value, elements))
+
+    return read
 
 
 def _make_converter() -> Converter:
@@ -83,7 +92,8 @@ def _make_converter() -> Converter:
     converter.register_structure_hook_func(
         lambda kind: isinstance(kind, type) and issubclass(kind, OpenStrEnum), _read_word
     )
-    converter.register_structure_hook(Mapping[str, JsonValue], lambda value, _: _object(value))
+    converter.register_structure_hook_func(_is(Mapping), lambda value, _: _object(value))
+    converter.register_structure_hook_factory(_is(tuple), _array_reader)
 
     read_link = make_dict_structure_fn(Link, converter, extra=override(omit=True))
     known = frozenset(field.name for field in attrs.fields(Link)) - {"extra"}
@@ -154,7 +164,8 @@ def read_page_fast(response: Response) -> LinkPage:
     try:
         return _fast_page.decode(response.body)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return read_page(response)
+        pass  # the error of the tolerant reader must not carry this one, which may quote the body
+    return read_page(response)
 
 
 @attrs.frozen

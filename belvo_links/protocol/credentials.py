@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import PurePath
-from typing import Final, Never
+from typing import Final, Never, Self
 
 import attrs
 
@@ -14,23 +14,11 @@ from belvo_links.wire import JsonValue
 
 
 def _secret(value: str | Secret[str] | None) -> Secret[str] | None:
-    if value is None or isinstance(value, Secret):
-        return value
-    return Secret(checks.text("credentials", value))
+    return value if value is None or isinstance(value, Secret) else Secret(value)
 
 
 def _file(value: bytes | PurePath | Secret[bytes] | None) -> Secret[bytes] | PurePath | None:
-    if value is None or isinstance(value, (PurePath, Secret)):
-        return value
-    return Secret(_bytes(value))
-
-
-def _bytes(value: object) -> bytes:
-    if not isinstance(value, bytes):
-        # A str is refused: a form field must not name a file of the server.
-        msg = "certificate, private_key: give bytes or a pathlib.Path"
-        raise TypeError(msg)
-    return value
+    return value if value is None or isinstance(value, PurePath | Secret) else Secret(value)
 
 
 @attrs.frozen
@@ -52,7 +40,8 @@ class Credentials:
         private_key: the bytes of its private key, or a :class:`pathlib.Path`; needs ``certificate``.
 
     Raises:
-        ValueError: a certificate without a private key, or the other way round.
+        ValueError: a certificate without a private key, or the other way round; a text that is not valid Unicode.
+        TypeError: a value of another type.
     """
 
     username: Secret[str] | None = attrs.field(default=None, converter=_secret)
@@ -62,18 +51,33 @@ class Credentials:
     username_type: Secret[str] | None = attrs.field(default=None, converter=_secret, kw_only=True)
     password2: Secret[str] | None = attrs.field(default=None, converter=_secret, kw_only=True)
     token: Secret[str] | None = attrs.field(default=None, converter=_secret, kw_only=True)
-    certificate: Secret[bytes] | PurePath | None = attrs.field(
-        default=None, converter=_file, kw_only=True, repr=False
-    )
-    private_key: Secret[bytes] | PurePath | None = attrs.field(
-        default=None, converter=_file, kw_only=True, repr=False
-    )
+    certificate: Secret[bytes] | PurePath | None = attrs.field(default=None, converter=_file, kw_only=True, repr=False)
+    private_key: Secret[bytes] | PurePath | None = attrs.field(default=None, converter=_file, kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        self._check_types()
         if (self.certificate is None) != (self.private_key is None):
             given, missing = ("certificate", "private_key")[:: 1 if self.private_key is None else -1]
             msg = f"{missing}: needed beside {given}"
             raise ValueError(msg)
+
+    def _check_types(self) -> None:
+        for name in _TEXTS:
+            secret: Secret[str] | None = getattr(self, name)
+            if secret is not None:
+                checks.text(name, secret.reveal())
+        for name in _FILES:
+            content: Secret[bytes] | PurePath | None = getattr(self, name)
+            if isinstance(content, Secret) and type(content.reveal()) is not bytes:
+                # A str is refused: a form field must not name a file of the server.
+                msg = f"{name}: give bytes or a pathlib.Path"
+                raise TypeError(msg)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def __reduce_ex__(self, protocol: object) -> Never:
         """Refuse: a pickle would carry the values in clear."""
@@ -90,7 +94,7 @@ class Credentials:
         for name in _TEXTS:
             secret: Secret[str] | None = getattr(self, name)
             if secret is not None:
-                body[name] = secret.reveal()
+                body[name] = str(secret.reveal())
         for name in _FILES:
             content: Secret[bytes] | PurePath | None = getattr(self, name)
             if isinstance(content, Secret):

@@ -66,12 +66,21 @@ def _field_of(name: str) -> str:
     return name.partition("__")[0]
 
 
+def _takes_several(name: str) -> bool:
+    return name.endswith(("__in", "__not_in"))
+
+
+def _frozen(value: object) -> Any:
+    """Return a sequence as a tuple, so that a filter stays what was checked; anything else is left to the checks."""
+    return tuple(value) if isinstance(value, (list, set, frozenset)) else value
+
+
 def _query_value(name: str, value: object) -> str:
     """Return a filter's value as it stands in the query; several are one comma-separated value."""
     if _field_of(name) == "created_at":
         return ",".join(_days(name, value)) if name.endswith("__range") else checks.day(name, value)
     check = _VALUES[_field_of(name)]
-    if not name.endswith(("__in", "__not_in")):
+    if not _takes_several(name):
         return check(name, checks.text(name, value))
     values = dict.fromkeys(check(name, one) for one in checks.texts(name, value))
     if not values:
@@ -84,7 +93,10 @@ def _query_value(name: str, value: object) -> str:
 
 
 def _days(name: str, value: object) -> tuple[str, str]:
-    ends = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        msg = f"{name}: give a sequence of two datetime.date"
+        raise TypeError(msg)
+    ends = tuple(value)
     if len(ends) != _RANGE_ENDS:
         msg = f"{name}: give the first and the last day"
         raise ValueError(msg)
@@ -108,27 +120,27 @@ class LinkFilter:
     """
 
     id: str | None = None
-    id__in: Sequence[str] | None = None
+    id__in: Sequence[str] | None = attrs.field(default=None, converter=_frozen)
     institution: str | None = None
-    institution__in: Sequence[str] | None = None
+    institution__in: Sequence[str] | None = attrs.field(default=None, converter=_frozen)
     access_mode: AccessMode | str | None = None
     created_at: date | None = None
     created_at__gt: date | None = None
     created_at__gte: date | None = None
     created_at__lt: date | None = None
     created_at__lte: date | None = None
-    created_at__range: Sequence[date] | None = None
-    created_by__not_in: Sequence[str] | None = None
+    created_at__range: Sequence[date] | None = attrs.field(default=None, converter=_frozen)
+    created_by__not_in: Sequence[str] | None = attrs.field(default=None, converter=_frozen)
     external_id: str | None = None
-    external_id__in: Sequence[str] | None = None
+    external_id__in: Sequence[str] | None = attrs.field(default=None, converter=_frozen)
     institution_user_id: str | None = None
-    institution_user_id__in: Sequence[str] | None = None
+    institution_user_id__in: Sequence[str] | None = attrs.field(default=None, converter=_frozen)
     refresh_rate: RefreshRate | str | None = None
     status: LinkStatus | str | None = None
-    status__in: Sequence[LinkStatus | str] | None = None
+    status__in: Sequence[LinkStatus | str] | None = attrs.field(default=None, converter=_frozen)
 
     def __attrs_post_init__(self) -> None:
-        self.query()
+        self.query()  # checks every value
 
     def query(self) -> tuple[tuple[str, str], ...]:
         """Return names and values as they stand in the query, not yet percent-encoded."""
@@ -152,9 +164,12 @@ class LinkFilter:
             yield self
             return
         name = max(_SPLITTABLE, key=lambda each: len(getattr(self, each) or ()))
-        values = tuple(dict.fromkeys(getattr(self, name) or ()))
+        # One UUID in two spellings is one link: it must not end up in two parts.
+        spell = str.lower if name == "id__in" else str
+        values = tuple(dict.fromkeys(map(spell, getattr(self, name) or ())))
         if len(values) <= 1:
-            msg = "filters: together they are too long for a URL"
+            culprit = "filters" if self.created_by__not_in is None else "created_by__not_in"
+            msg = f"{culprit}: too long for a URL, and cannot be split"
             raise ValueError(msg)
         middle = len(values) // 2
         for half in (values[:middle], values[middle:]):

@@ -23,119 +23,54 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final, TypeAlias
 
 import attrs
 
 from belvo_links.errors import IllegalTransitionError, MalformedChallengeError
-from belvo_links.protocol.challenge import DEFAULT_EXPIRY, Challenge, TokenRequired
+from belvo_links.protocol import checks
+from belvo_links.protocol.challenge import DEFAULT_EXPIRY, TokenRequired
 from belvo_links.protocol.models import Link
-from belvo_links.redact import Secret
+from belvo_links.protocol.record import SETTLED, Baseline, PendingRecord, PendingState
 from belvo_links.wire import JsonValue
+
+__all__ = [
+    "GUARDS",
+    "NOSTORE_LIFETIME",
+    "SETTLED",
+    "TRANSITIONS",
+    "Baseline",
+    "Cancelled",
+    "ChallengedAgain",
+    "DeadlinePassed",
+    "Event",
+    "LeaseRanOut",
+    "Linked",
+    "NotSent",
+    "PendingRecord",
+    "PendingState",
+    "ProvedExpired",
+    "ProvedFailed",
+    "ProvedLinked",
+    "PutBack",
+    "Refused",
+    "Rejected",
+    "Reply",
+    "ReplyLost",
+    "SessionOver",
+    "State",
+    "Submitted",
+    "advance",
+    "begin",
+    "later",
+    "restored",
+    "with_baseline",
+]
 
 NOSTORE_LIFETIME: Final = timedelta(minutes=15)
 """How long Belvo keeps the credentials of a ``nostore`` link that waits for a token (documentation section 10.3)."""
 
-
-class PendingState(StrEnum):
-    """Where a pending session stands."""
-
-    AWAITING = "awaiting"
-    """A token may be submitted."""
-    SUBMITTING = "submitting"
-    """Somebody has claimed this round and may have sent the token."""
-    INDETERMINATE = "indeterminate"
-    """The token was sent and no reply came; it is never sent again."""
-    LINKED = "linked"
-    EXPIRED = "expired"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
 State: TypeAlias = PendingState
-
-SETTLED: Final = frozenset({State.LINKED, State.EXPIRED, State.FAILED, State.CANCELLED})
-"""States that are never left. Reaching one erases Belvo's session and the challenge."""
-
-
-@attrs.frozen(kw_only=True)
-class Baseline:
-    """What the link was like when the challenge came: what a later look is compared with."""
-
-    status: str
-    access_mode: str | None = None
-    stale_in: str | None = None
-    credentials_storage: str | None = None
-    last_accessed_at: datetime | None = None
-    fetch_resources: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, link: Link) -> Baseline:
-        """Return what matters of a link."""
-        return cls(
-            status=str(link.status),
-            access_mode=None if link.access_mode is None else str(link.access_mode),
-            stale_in=link.stale_in,
-            credentials_storage=link.credentials_storage,
-            last_accessed_at=link.last_accessed_at,
-            fetch_resources=tuple(str(resource) for resource in link.fetch_resources),
-        )
-
-
-@attrs.frozen(kw_only=True)
-class PendingRecord:
-    """What is stored of a login that waits: frozen data, never a credential, never a token.
-
-    Attributes:
-        id: ours; the same over all rounds.
-        operation: the call that met the challenge.
-        link_id: the link it is about.
-        origin: the address of the service.
-        account: a digest of the API key's id.
-        state: where it stands.
-        round: which challenge this is, from 1.
-        revision: counts the changes; a store replaces exactly the revision that it was shown.
-        session: Belvo's session, needed to continue; erased when settled.
-        challenge: what is asked for; erased when settled.
-        created_at: when the first challenge came, UTC.
-        expires_at: until when this round can be answered, UTC.
-        limited_until: a bound that no later round extends (``nostore``).
-        correlation: the caller's own JSON value.
-        request_ids: of every reply so far.
-        claim: who submits, or submitted last; a reply counts only for its own claim.
-        token_sent: whether that submission carries a token.
-        baseline: what the link was like before, where the operation needs it as proof.
-        requested: what ``patch`` asked for, as proof.
-        named: whether the caller gave an ``external_id``.
-    """
-
-    id: str
-    operation: str
-    link_id: str
-    origin: str
-    account: str
-    created_at: datetime
-    expires_at: datetime
-    state: PendingState = State.AWAITING
-    round: int = 1
-    revision: int = 0
-    session: Secret[str] | None = None
-    challenge: Challenge | None = None
-    limited_until: datetime | None = None
-    correlation: JsonValue = attrs.field(default=None, repr=False)
-    request_ids: tuple[str, ...] = ()
-    claim: str | None = None
-    token_sent: bool = False
-    baseline: Baseline | None = None
-    requested: Mapping[str, JsonValue] | None = None
-    named: bool = False
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether it has reached a state that is never left."""
-        return self.state in SETTLED
-
 
 # ------------------------------------------------------------------------------------------------------- events
 
@@ -240,15 +175,7 @@ class PutBack:
 
 Reply: TypeAlias = Linked | ChallengedAgain | Refused | SessionOver | Rejected | NotSent | ReplyLost
 Event: TypeAlias = (
-    Submitted
-    | Cancelled
-    | Reply
-    | LeaseRanOut
-    | DeadlinePassed
-    | ProvedLinked
-    | ProvedExpired
-    | ProvedFailed
-    | PutBack
+    Submitted | Cancelled | Reply | LeaseRanOut | DeadlinePassed | ProvedLinked | ProvedExpired | ProvedFailed | PutBack
 )
 
 TRANSITIONS: Final[Mapping[tuple[State, type[Event]], State]] = {
@@ -341,9 +268,7 @@ def begin(
         MalformedChallengeError: the 428 lacks the session, or names no link where none was called.
     """
     about = asked.link_id or link_id
-    missing = [
-        f"$.{name}: missing" for name, value in (("session", asked.session), ("link", about)) if value is None
-    ]
+    missing = [f"$.{name}: missing" for name, value in (("session", asked.session), ("link", about)) if value is None]
     if missing or about is None:
         raise MalformedChallengeError(problems=missing, request_id=asked.request_id)
     limited_until = now + NOSTORE_LIFETIME if nostore else None
@@ -406,7 +331,8 @@ def _changed(record: PendingRecord, event: Event, now: datetime) -> PendingRecor
         case Submitted(claim=claim, token_sent=token_sent):
             return attrs.evolve(record, claim=claim, token_sent=token_sent)
         case Linked(link_id=link_id):
-            return attrs.evolve(record, link_id=link_id or record.link_id)
+            # The reader of replies takes any text for an id; a record does not.
+            return attrs.evolve(record, link_id=link_id if checks.is_uuid(link_id) else record.link_id)
         case ChallengedAgain(asked=asked):
             return _next_round(record, asked, now)
         case Refused() | SessionOver() | Rejected() | ReplyLost():
@@ -435,3 +361,22 @@ def _deadline(asked: TokenRequired, now: datetime, limited_until: datetime | Non
 
 def _with_id(request_ids: tuple[str, ...], request_id: str | None) -> tuple[str, ...]:
     return request_ids if request_id is None else (*request_ids, request_id)
+
+
+def later(stored: PendingRecord, mine: PendingRecord) -> PendingRecord:
+    """Return which of two versions of one record counts: a settled one always, else the later round, else the stored.
+
+    Args:
+        stored: what the store has.
+        mine: what a caller brings back, such as a restored text or a challenge that could not be recorded.
+    """
+    if stored.is_settled:
+        return stored
+    return mine if mine.is_settled or mine.round > stored.round else stored
+
+
+def restored(record: PendingRecord) -> PendingRecord:
+    """Return a record that comes back from text: one that was being submitted is indeterminate, nobody waits for it."""
+    if record.state is not State.SUBMITTING:
+        return record
+    return attrs.evolve(record, state=TRANSITIONS[State.SUBMITTING, LeaseRanOut])

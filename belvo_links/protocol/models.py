@@ -142,7 +142,7 @@ class LinkPage:
     count: int
     next: str | None = None
     previous: str | None = None
-    results: tuple[Link, ...] = ()
+    results: tuple[Link, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -159,7 +159,7 @@ class PartialPage:
     count: int
     next: str | None = None
     previous: str | None = None
-    results: tuple[Mapping[str, JsonValue], ...] = ()
+    results: tuple[Mapping[str, JsonValue], ...]
 
 
 @attrs.frozen(kw_only=True)

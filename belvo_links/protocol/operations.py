@@ -88,29 +88,26 @@ def register(
     stale_in: MaybeAbsent[str | None] = ABSENT,
 ) -> Operation[Answer]:
     """Register a link: ``POST /api/links/`` (documentation section 9.2)."""
-    if not checks.text("institution", institution):
+    name = checks.text("institution", institution)
+    if not name:
         msg = "institution: is empty"
         raise ValueError(msg)
-    resources = _resources(fetch_resources)
+    checked = {
+        "external_id": _checked(external_id, checks.external_id),
+        "access_mode": _checked(access_mode, _access_mode),
+        "fetch_resources": _resources(fetch_resources),
+        "credentials_storage": _checked(credentials_storage, checks.credentials_storage),
+        "stale_in": _checked(stale_in, checks.stale_in),
+    }
     checks.storage_combination(
-        access_mode=access_mode, credentials_storage=credentials_storage, fetch_resources=resources
+        access_mode=access_mode, credentials_storage=credentials_storage, fetch_resources=fetch_resources
     )
-    fields = _given(
-        {
-            "external_id": _checked(external_id, checks.external_id),
-            "access_mode": _checked(access_mode, _access_mode),
-            "fetch_resources": resources,
-            "credentials_storage": _checked(credentials_storage, checks.credentials_storage),
-            "stale_in": _checked(stale_in, checks.stale_in),
-        }
-    )
+    fields = _given(checked)
     hint = "Look for the link before you register again"
     hint += ": `count(LinkFilter(external_id=…))`." if external_id else "; give an `external_id` to find it by."
     return Operation(
         name="register",
-        request=Request(
-            method="POST", path=LINKS, body=_json({"institution": institution, **credentials.body(), **fields})
-        ),
+        request=Request(method="POST", path=LINKS, body=_json({"institution": name, **_body(credentials), **fields})),
         interpret=_link_or_challenge,
         repeat=_with_token(credentials),
         lane=Lane.PERSON,
@@ -119,14 +116,19 @@ def register(
     )
 
 
-def _checked(
-    value: MaybeAbsent[str | None], check: Callable[[str], str]
-) -> MaybeAbsent[str | None]:
+def _checked(value: MaybeAbsent[str | None], check: Callable[[str], str]) -> MaybeAbsent[str | None]:
     return value if value is ABSENT or value is None else check(value)
 
 
 def _access_mode(value: str) -> str:
-    return str(checks.text("access_mode", value))
+    return checks.text("access_mode", value)
+
+
+def _body(credentials: object) -> dict[str, JsonValue]:
+    if not isinstance(credentials, Credentials):
+        msg = "credentials: give a Credentials"
+        raise TypeError(msg)
+    return credentials.body()
 
 
 def _with_token(credentials: Credentials) -> Repeat:
@@ -138,14 +140,14 @@ def complete(
     link_id: str,
     *,
     token: Secret[str] | None = None,
-    save_data: MaybeAbsent[bool] = ABSENT,
+    save_data: MaybeAbsent[bool | None] = ABSENT,
 ) -> Operation[Answer]:
     """Complete a login that waits for a token: ``PATCH /api/links/`` (documentation section 9.3). One attempt."""
     fields: dict[str, JsonValue] = {"session": session.reveal(), "link": checks.link_id(link_id)}
     if token is not None:
-        fields["token"] = token.reveal()
+        fields["token"] = checks.text("token", token.reveal())
     if save_data is not ABSENT:
-        fields["save_data"] = save_data
+        fields["save_data"] = _flag("save_data", save_data)
     return Operation(
         name="complete",
         request=Request(method="PATCH", path=LINKS, body=_json(fields)),
@@ -154,6 +156,13 @@ def complete(
         lane=Lane.PERSON,
         logs_in=True,
     )
+
+
+def _flag(name: str, value: object) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        msg = f"{name}: give a bool"
+        raise TypeError(msg)
+    return value
 
 
 def get(link_id: str) -> Operation[Answer]:
@@ -190,10 +199,10 @@ def _listing(
 
 
 def _paging(page: int, page_size: int) -> Mapping[str, int]:
-    if page < 1:
+    if checks.whole_number("page", page) < 1:
         msg = "page: pages are counted from 1"
         raise ValueError(msg)
-    if page_size not in PAGE_SIZES:
+    if checks.whole_number("page_size", page_size) not in PAGE_SIZES:
         msg = f"page_size: give {PAGE_SIZES[0]} to {PAGE_SIZES[-1]}"
         raise ValueError(msg)
     return {"page": page, "page_size": page_size}
@@ -266,6 +275,7 @@ def patch(
 
 def update(link_id: str, credentials: Credentials) -> Operation[Answer]:
     """Log in with new credentials: ``PUT /api/links/{id}/`` (documentation section 9.6)."""
+    body = _body(credentials)
     if credentials.username is not None:
         msg = "username: it cannot be changed; leave it out"
         raise ValueError(msg)
@@ -274,7 +284,7 @@ def update(link_id: str, credentials: Credentials) -> Operation[Answer]:
         raise ValueError(msg)
     return Operation(
         name="update",
-        request=Request(method="PUT", path=_link_path(link_id), body=_json(credentials.body())),
+        request=Request(method="PUT", path=_link_path(link_id), body=_json(body)),
         interpret=_link_or_challenge,
         repeat=_with_token(credentials),
         lane=Lane.PERSON,
@@ -282,7 +292,7 @@ def update(link_id: str, credentials: Credentials) -> Operation[Answer]:
     )
 
 
-def delete(link_id: str, *, mode: Literal["async", "sync"]) -> Operation[Accepted | None | TokenRequired]:
+def delete(link_id: str, *, mode: Literal["async", "sync"]) -> Operation[Accepted | TokenRequired | None]:
     """Delete a link: ``DELETE /api/links/{id}/`` (documentation section 9.7)."""
     path = _link_path(link_id)
     if mode not in ("async", "sync"):
@@ -330,7 +340,7 @@ QueryValue: TypeAlias = str | int | bool | date | Sequence[str]
 
 def get_json(path: str, query: Mapping[str, QueryValue] | None = None) -> Operation[JsonValue]:
     """Read anything else: ``GET /api/…`` of the same service, such as the institutions (documentation section 21)."""
-    if not _API_PATH.fullmatch(checks.text("path", path)) or ".." in path:
+    if not _API_PATH.fullmatch(checks.text("path", path)):
         msg = "path: give one of this service such as /api/institutions/, without a query"
         raise ValueError(msg)
     return Operation(
@@ -349,5 +359,11 @@ def _query_text(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (str, int)):
-        return str(value)
-    return value.isoformat() if isinstance(value, date) else ",".join(checks.texts(name, value))
+        return checks.text(name, str(value))
+    if isinstance(value, date):
+        return value.isoformat()
+    values = checks.texts(name, value)
+    if any("," in each for each in values):
+        msg = f"{name}: a value with a comma cannot be used in a list"
+        raise ValueError(msg)
+    return ",".join(values)

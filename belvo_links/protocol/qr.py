@@ -18,7 +18,6 @@ _SIGNATURES: Final = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"),
-    (b"BM", "image/bmp"),
 )
 
 
@@ -60,4 +59,6 @@ def _base64(text: str) -> bytes | None:
 def _sniff(image: bytes) -> str | None:
     if image.startswith(b"RIFF") and image[8:12] == b"WEBP":
         return "image/webp"
+    if image.startswith(b"BM") and image[2:6] == len(image).to_bytes(4, "little"):
+        return "image/bmp"  # its size as well, since four letters of base64 say "BM" too easily
     return next((media_type for signature, media_type in _SIGNATURES if image.startswith(signature)), None)

@@ -82,18 +82,18 @@ FIXED_MESSAGES: Final = frozenset(
         "Invalid page.",
         "The request timed out, you can retry asking for less data by changing your query parameters",
         "A MFA token is required by the institution to login",
-        "Belvo is unable to process the request due to an internal system issue or to an unsupported response from an "
-        "institution",
+        (
+            "Belvo is unable to process the request due to an internal system issue or to an unsupported response from "
+            "an institution"
+        ),
     }
 )
 """The documented texts that never quote a value (documentation section 11.2)."""
 
-_FIXED_PATTERNS: Final = (
-    re.compile(
-        r"The link has already been refreshed\. Please wait \d{1,3} minutes? before trying again\.", re.ASCII
-    ),
-    re.compile(r"Request was throttled\. Expected available in \d{1,5} seconds?\.", re.ASCII),
+_COOLDOWN: Final = re.compile(
+    r"The link has already been refreshed\. Please wait \d{1,3} minutes? before trying again\.", re.ASCII
 )
+_THROTTLED: Final = re.compile(r"Request was throttled\. Expected available in \d{1,5} seconds?\.", re.ASCII)
 
 _BY_CODE: Final[Mapping[str, type[BadRequestError]]] = {
     "too_many_sessions": TooManySessionsError,
@@ -121,8 +121,7 @@ _BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
 }
 
 _FIRST_NUMBER: Final = re.compile(r"\d{1,6}", re.ASCII)
-_FIRST_SERVER_ERROR: Final = 500
-_SERVER_ERRORS_END: Final = 600
+_SERVER_ERRORS: Final = range(500, 600)
 
 
 def error_items(body: JsonValue) -> tuple[ErrorItem, ...]:
@@ -169,7 +168,7 @@ def error_for(response: Response) -> BelvoLinksError:
         request_id=request_id,
         errors=items,
         documented=first.message if _is_fixed(first.message) else None,
-        **more,
+        **{"retry_after": retry_after(response), **more},
     )
 
 
@@ -177,17 +176,16 @@ def _kind(
     response: Response, first: ErrorItem, items: tuple[ErrorItem, ...]
 ) -> tuple[type[ApiError] | None, dict[str, Any]]:
     """Return the class of the error and what it carries beyond the common facts."""
-    wait = retry_after(response)
     status = response.status
     if status == 400:
         return _bad_request(first, items)
     if status == 409:
-        if first.code in {"link_refreshed", None} or _is_fixed(first.message):
-            return RefreshCooldownError, {"retry_after": wait or _minutes(first.message)}
-        return ConflictError, {"retry_after": wait}
-    if _FIRST_SERVER_ERROR <= status < _SERVER_ERRORS_END:
-        return ServerError, {"retry_after": wait}
-    return _BY_STATUS.get(status), {"retry_after": wait}
+        # The cooldown is the only documented conflict, so one without a code is taken for it.
+        if first.code in {"link_refreshed", None} or _COOLDOWN.fullmatch(first.message or ""):
+            wait = retry_after(response)
+            return RefreshCooldownError, {"retry_after": _minutes(first.message) if wait is None else wait}
+        return ConflictError, {}
+    return (ServerError if status in _SERVER_ERRORS else _BY_STATUS.get(status)), {}
 
 
 def _bad_request(first: ErrorItem, items: tuple[ErrorItem, ...]) -> tuple[type[ApiError], dict[str, Any]]:
@@ -202,7 +200,7 @@ def _bad_request(first: ErrorItem, items: tuple[ErrorItem, ...]) -> tuple[type[A
 
 def _is_fixed(message: str | None) -> bool:
     return message is not None and (
-        message in FIXED_MESSAGES or any(pattern.fullmatch(message) for pattern in _FIXED_PATTERNS)
+        message in FIXED_MESSAGES or any(pattern.fullmatch(message) for pattern in (_COOLDOWN, _THROTTLED))
     )
 
 
@@ -222,7 +220,7 @@ def retry_after(response: Response) -> timedelta | None:
             return min(timedelta(seconds=int(value[:9])), MAX_WAIT)
         until, now = parsedate_to_datetime(value), parsedate_to_datetime(response.headers["date"])
         return min(max(_aware(until) - _aware(now), timedelta()), MAX_WAIT)
-    except (ValueError, TypeError, KeyError, OverflowError):
+    except (ValueError, TypeError, LookupError, OverflowError):
         return None
 
 

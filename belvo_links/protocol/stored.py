@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -70,9 +70,7 @@ def _make_converter() -> Converter:
     converter.register_structure_hook(ChallengeKind, lambda value, _: ChallengeKind(value))
     converter.register_structure_hook(PendingState, lambda value, _: PendingState(value))
     converter.register_structure_hook_func(partial(operator.eq, tuple[str, ...]), _texts)
-    converter.register_unstructure_hook(
-        PendingRecord, make_dict_unstructure_fn(PendingRecord, converter, **_FIELDS)
-    )
+    converter.register_unstructure_hook(PendingRecord, make_dict_unstructure_fn(PendingRecord, converter, **_FIELDS))
     for whole in (Challenge, Baseline, PendingRecord):
         converter.register_structure_hook(whole, _whole(whole, converter))
     return converter
@@ -107,8 +105,9 @@ def load(text: str) -> PendingRecord:
     Raises:
         StoredFormatError: the text is not such a record, was cut or changed, or is of an unknown version.
     """
+    given: object = text  # a missing cookie, the bytes of a store: whoever calls has not always been type-checked
     try:
-        fields = decode_json(text.encode("utf-8", "surrogatepass"))
+        fields = decode_json(given.encode("utf-8", "surrogatepass")) if isinstance(given, str) else None
     except NotJsonError:
         msg = "The text is not a stored pending session: it is not JSON; it may have been cut."
         raise StoredFormatError(msg) from None
@@ -116,23 +115,23 @@ def load(text: str) -> PendingRecord:
         msg = "The text is not a stored pending session."
         raise StoredFormatError(msg)
     version = fields.pop(_VERSION_KEY)
-    if version != VERSION or type(version) is not int:
+    if type(version) is not int or version != VERSION:
         msg = f"The stored pending session is of a version that this package does not read (it reads {VERSION})."
         raise StoredFormatError(msg)
-    try:
-        record: PendingRecord = _converter.structure(fields, PendingRecord)
-    except (BaseValidationError, ValueError, TypeError, KeyError, AttributeError):
-        record = _NONE
-    if record is _NONE or not _consistent(record):
+    record = _read(fields)
+    if record is None or not _consistent(record):
         msg = "The stored pending session is damaged or was changed: its fields are not what was written."
         raise StoredFormatError(msg)
     return record
 
 
-_NONE: Final = PendingRecord(
-    id="", operation="", link_id="", origin="", account="", created_at=datetime.min.replace(tzinfo=UTC),
-    expires_at=datetime.min.replace(tzinfo=UTC),
-)  # fmt: skip
+def _read(fields: Mapping[str, JsonValue]) -> PendingRecord | None:
+    """Return the record, or ``None``: also where it would not be written again as it was read, to the last digit."""
+    try:
+        record: PendingRecord = _converter.structure(fields, PendingRecord)
+    except (BaseValidationError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return record if _converter.unstructure(record) == fields else None
 
 
 def _consistent(record: PendingRecord) -> bool:

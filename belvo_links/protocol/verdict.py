@@ -9,6 +9,7 @@ from typing import Final
 from belvo_links.errors import (
     ApiError,
     AuthenticationError,
+    BadRequestError,
     BelvoLinksError,
     ClientClosedError,
     ConnectError,
@@ -68,12 +69,12 @@ def _kind(error: BelvoLinksError) -> type[Refused | SessionOver | Rejected | Rep
         return ReplyLost
     if not isinstance(error, ApiError | UnexpectedResponseError) or error.status not in _CLIENT_ERRORS:
         return ReplyLost
-    if isinstance(error, ApiError):
-        if error.code == "session_expired":
+    if isinstance(error, BadRequestError):
+        if "session_expired" in {error.code, *(item.code for item in error.errors)}:
             return SessionOver
-        if isinstance(error, _LEFT_THE_ROUND) or any(item.field == "token" for item in error.errors):
+        if "token" in {error.field, *(item.field for item in error.errors)}:
             return Refused
-    return Rejected
+    return Refused if isinstance(error, _LEFT_THE_ROUND) else Rejected
 
 
 def proof(record: PendingRecord, found: Link | None, *, now: datetime) -> Event | None:
@@ -106,16 +107,18 @@ def _succeeded(record: PendingRecord, found: Link) -> bool:
     return _was_patched(record.requested, before, found) or _was_accessed(before, found)
 
 
-def _was_patched(
-    requested: Mapping[str, object] | None, before: Baseline, found: Link
-) -> bool:
+def _was_patched(requested: Mapping[str, object] | None, before: Baseline, found: Link) -> bool:
     """Return whether what was asked for did not hold before and holds now."""
     if not requested:
         return False
     now = Baseline.of(found)
-    return all(_plain(getattr(now, name)) == _plain(value) for name, value in requested.items()) and any(
-        _plain(getattr(before, name)) != _plain(value) for name, value in requested.items()
+    return all(_holds(now, name, value) for name, value in requested.items()) and not all(
+        _holds(before, name, value) for name, value in requested.items()
     )
+
+
+def _holds(link: Baseline, name: str, value: object) -> bool:
+    return _plain(getattr(link, name, ...)) == _plain(value)  # ... equals nothing that can be asked for
 
 
 def _plain(value: object) -> object:

@@ -83,9 +83,7 @@ ACCESS_FORBIDDEN = login_error("The user account access was forbidden by the ins
 LOGIN_UNEXPECTED = login_error(
     "Impossible to login, something unexpected happened while logging into the institution. Try again later."
 )
-MFA_UNSUPPORTED = login_error(
-    "A MFA token is required by the institution, but it's not supported yet by Belvo."
-)
+MFA_UNSUPPORTED = login_error("A MFA token is required by the institution, but it's not supported yet by Belvo.")
 SESSION_EXPIRED = Problem(
     400,
     "session_expired",
@@ -96,15 +94,11 @@ TOO_MANY_SESSIONS = Problem(
     "too_many_sessions",
     "Impossible to login, a session is already opened with the institution for these credentials",
 )
-INVALID_LINK = Problem(
-    400, "invalid_link", "The link has been invalidated. You may need to update link credentials"
-)
+INVALID_LINK = Problem(400, "invalid_link", "The link has been invalidated. You may need to update link credentials")
 UNCONFIRMED_LINK = Problem(400, "unconfirmed_link", "The link creation has not been completed yet")
 INSTITUTION_DOWN = Problem(400, "institution_down", "The financial institution is down, try again later")
 INSTITUTION_UNAVAILABLE = Problem(400, "institution_unavailable", "The financial institution is unavailable")
-INSTITUTION_INACTIVE = Problem(
-    400, "institution_inactive", "The institution has been temporarily deactivated"
-)
+INSTITUTION_INACTIVE = Problem(400, "institution_inactive", "The institution has been temporarily deactivated")
 ACTIVATION_FAILED = Problem(
     400,
     "activation_failed",
@@ -120,9 +114,7 @@ INVALID_ACCESS_MODE_SWITCH = Problem(
     "invalid_access_mode_switch",
     "This link doesn't have stored credentials hence it can't be switched to recurrent mode",
 )
-INVALID_CREDENTIALS_STORAGE = Problem(
-    400, "invalid_credentials_storage", "Recurrent links must store the credentials"
-)
+INVALID_CREDENTIALS_STORAGE = Problem(400, "invalid_credentials_storage", "Recurrent links must store the credentials")
 INVALID_FETCH_RESOURCES = Problem(
     400, "invalid_fetch_resources", "Single links without stored credentials must fetch resources"
 )

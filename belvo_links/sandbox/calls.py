@@ -199,9 +199,7 @@ def delete(call: Call) -> Answer:
     recent = world.deletions[call.account.secret_id]
     if not later:
         switches = world.switches
-        rules.check_delete_limit(
-            recent, now, limit=switches.sync_deletes_per_minute, retry_after=switches.retry_after
-        )
+        rules.check_delete_limit(recent, now, limit=switches.sync_deletes_per_minute, retry_after=switches.retry_after)
     link = call.link()
     if link.passed != "delete" and (steps := rules.challenges_at("delete", link.trigger, None)):
         return logins.ask(world, link, "delete", steps)

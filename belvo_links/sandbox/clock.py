@@ -30,9 +30,7 @@ class SandboxClock:
             raise ValueError("the clock's source must give aware datetimes")
         return now.astimezone(UTC) + self._offset
 
-    def advance(
-        self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
-    ) -> datetime:
+    def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> datetime:
         """Move the time forward and give the new one; it never goes back."""
         step = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
         if step < timedelta():

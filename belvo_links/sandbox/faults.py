@@ -30,9 +30,7 @@ class Fault:
     seconds: float = 0.0
 
     @classmethod
-    def status(
-        cls, code: int, body: JsonValue | bytes = None, *, headers: Mapping[str, str] | None = None
-    ) -> Fault:
+    def status(cls, code: int, body: JsonValue | bytes = None, *, headers: Mapping[str, str] | None = None) -> Fault:
         """Answer without processing. Without a body, the documented error of that status is sent."""
         return cls("status", code=code, body=body, headers=headers or _NO_HEADERS)
 

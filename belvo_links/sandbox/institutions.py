@@ -119,9 +119,7 @@ _FISCAL = (
 _EMPLOYMENT = ("EMPLOYMENT_RECORDS", "OWNERS", "CURRENT_EMPLOYMENTS", "EMPLOYMENT_METRICS")
 
 
-def _bank(
-    number: int, name: str, display_name: str, *, mfa: bool = False, fields: tuple[str, ...] = ()
-) -> Institution:
+def _bank(number: int, name: str, display_name: str, *, mfa: bool = False, fields: tuple[str, ...] = ()) -> Institution:
     country = name.split("_")[1]
     return Institution(
         id=number,

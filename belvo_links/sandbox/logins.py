@@ -106,9 +106,7 @@ def _generation_data(session: LoginSession, *, guide_spelling: bool) -> Mapping[
     return data
 
 
-def resume(
-    world: World, session_id: str, link_id: str, account: str, token: str | None
-) -> Answer | StoredLink:
+def resume(world: World, session_id: str, link_id: str, account: str, token: str | None) -> Answer | StoredLink:
     """Complete a login: the link, now valid, or the next 428 (documentation section 10.3)."""
     now = world.settle()
     session = world.sessions.get(session_id)

@@ -109,8 +109,7 @@ def _error_correction(codewords: list[int]) -> list[int]:
     root = 1
     for _ in range(_EC_CODEWORDS):
         generator = [
-            left ^ _multiply(right, root)
-            for left, right in zip([*generator, 0], [0, *generator], strict=True)
+            left ^ _multiply(right, root) for left, right in zip([*generator, 0], [0, *generator], strict=True)
         ]
         root = _multiply(root, 2)
     remainder = [0] * _EC_CODEWORDS

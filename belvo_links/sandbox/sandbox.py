@@ -147,8 +147,7 @@ class Sandbox:
     def count(self, method: str | None = None, template: str | None = None) -> int:
         """How many requests came, of this method and path template where they are named."""
         return sum(
-            method in (None, received.method) and template in (None, received.template)
-            for received in self.requests
+            method in (None, received.method) and template in (None, received.template) for received in self.requests
         )
 
     def add_account(self) -> tuple[str, str]:

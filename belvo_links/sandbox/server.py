@@ -9,6 +9,7 @@ import hmac
 import logging
 import re
 from collections.abc import Mapping
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from aiohttp import web
@@ -16,7 +17,7 @@ from aiohttp.http_exceptions import BadHttpMethod
 from attrs import evolve
 
 from . import answers
-from .answers import Answer, Problem, RefusalError, encode, error_answer
+from .answers import Answer, JsonValue, Problem, RefusalError, encode, error_answer
 from .calls import Call
 from .faults import Fault, FaultScript
 from .filters import parse_query
@@ -47,15 +48,18 @@ class Service:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; a bug of the simulator is kept for the test to fail with."""
-        if (task := asyncio.current_task()) is not None:
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+        task = cast(asyncio.Task[object], asyncio.current_task())  # aiohttp runs every handler in one
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
         try:
             content = await request.read()
             received = self._receive(request, content)
             return await self._answer(request, received, content)
         except (web.HTTPException, ConnectionError, asyncio.CancelledError):
             raise
+        except web.RequestPayloadError:
+            # The body contradicts its own headers (a gzip that is none, say): nothing was received to record.
+            return _response(self._refuse(RefusalError(answers.parse_error("unreadable body"))))
         except Exception as error:  # noqa: BLE001 - whatever it is, `Sandbox.stop` raises it
             self.failures.append(error)
             return web.Response(status=500, text="the simulator itself has failed")
@@ -72,36 +76,40 @@ class Service:
             parsed = parse_json(content) if content else None
         except RefusalError:
             parsed = None
-        place = find_place(request.path, strict_slash=self.world.switches.strict_slash)
-        received = Received(
-            method=request.method,
-            path=request.path,
-            template=None if place is None else place.template,
-            query=request.url.raw_query_string,
-            headers={name.lower(): value for name, value in request.headers.items()},
-            body=parsed,
-            at=self.world.clock(),
-        )
-        self.requests.append(received)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        received = self._record(request.method, request.raw_path, headers, parsed)
         if (received.method, received.template) == ("PATCH", LINKS) and isinstance(parsed, Mapping):
             token = parsed.get("token")
             if isinstance(token, str):
                 self.tokens.append(token)
         return received
 
-    async def _answer(
-        self, request: web.BaseRequest, received: Received, content: bytes
-    ) -> web.StreamResponse:
+    def _record(self, method: str, target: str, headers: Mapping[str, str], body: JsonValue) -> Received:
+        path, query = _split_target(target)
+        place = find_place(path, strict_slash=self.world.switches.strict_slash)
+        received = Received(
+            method=method,
+            path=path,
+            template=None if place is None else place.template,
+            query=query,
+            headers=headers,
+            body=body,
+            at=self.world.clock(),
+        )
+        self.requests.append(received)
+        return received
+
+    async def _answer(self, request: web.BaseRequest, received: Received, content: bytes) -> web.StreamResponse:
         fault = self.faults.take(received.method, received.template)
         if fault is None:
-            return self._reply(received, self._process(request, received, content))
+            return self._reply(received, self._process(received, content))
         if fault.kind == "drop_before":
             return _broken(request)
         if fault.kind == "status":
             return self._scripted(received, fault)
         if fault.kind == "delay":
             await asyncio.sleep(fault.seconds)
-        answer = self._process(request, received, content)
+        answer = self._process(received, content)
         if fault.kind == "drop_after":
             return _broken(request)
         if fault.kind == "status_after":
@@ -115,9 +123,9 @@ class Service:
             return _truncated(request, answer)
         return self._reply(received, answer)
 
-    def _process(self, request: web.BaseRequest, received: Received, content: bytes) -> Answer:
+    def _process(self, received: Received, content: bytes) -> Answer:
         try:
-            return self._call(request, received, content)
+            return self._call(received, content)
         except RefusalError as refusal:
             return self._refuse(refusal)
 
@@ -125,7 +133,7 @@ class Service:
         shape = self.world.switches.error_shape
         return error_answer(refusal, request_id=self.world.ids.hex(), shape=shape)
 
-    def _call(self, request: web.BaseRequest, received: Received, content: bytes) -> Answer:
+    def _call(self, received: Received, content: bytes) -> Answer:
         place = find_place(received.path, strict_slash=self.world.switches.strict_slash)
         if place is None or not place.well_formed:
             raise RefusalError(answers.NOT_FOUND)
@@ -139,8 +147,8 @@ class Service:
         call = Call(
             world=self.world,
             account=account,
-            # Like the service behind it: absolute addresses on the host that the client named.
-            url=f"{request.scheme}://{request.host}{received.path}",
+            # Absolute addresses on the host that the client named, like the service itself.
+            url=f"http://{received.headers.get('host', 'localhost')}{received.path}",
             query=parse_query(received.query),
             headers=received.headers,
             body=body,
@@ -174,16 +182,9 @@ class Service:
             return self._reply(received, evolve(answer, headers=fault.headers))
         return self._reply(received, Answer(fault.code, fault.body, fault.headers))
 
-    def _reply(
-        self, received: Received, answer: Answer, *, content: bytes | None = None
-    ) -> web.StreamResponse:
+    def _reply(self, received: Received, answer: Answer, *, content: bytes | None = None) -> web.StreamResponse:
         self._finish(received, answer.status)
-        if content is None:
-            content = b"" if answer.body is None else encode(answer.body)
-        response = web.Response(status=answer.status, body=content, headers=dict(answer.headers))
-        if content:
-            response.content_type = "application/json"
-        return response
+        return _response(answer, content)
 
     def _finish(self, received: Received, status: int) -> None:
         # From the end, and by identity: a test may have emptied the list meanwhile.
@@ -194,25 +195,32 @@ class Service:
 
     def unknown_method(self, method: str, target: str) -> web.StreamResponse:
         """Answer a method that the HTTP parser does not know; nothing but its request line could be read."""
-        parts = urlsplit(target)
-        path = unquote(parts.path)
-        place = find_place(path, strict_slash=self.world.switches.strict_slash)
-        received = Received(
-            method=method,
-            path=path,
-            template=None if place is None else place.template,
-            query=parts.query,
-            headers={},
-            body=None,
-            at=self.world.clock(),
-        )
-        self.requests.append(received)
+        received = self._record(method, target, {}, None)
+        place = find_place(received.path, strict_slash=self.world.switches.strict_slash)
         refusal = RefusalError(answers.NOT_FOUND)
         if place is not None and place.well_formed:
             refusal = _not_allowed(method, ROUTES[place.template])
         response = self._reply(received, self._refuse(refusal))
         response.force_close()
         return response
+
+
+def _split_target(target: str) -> tuple[str, str]:
+    """Path and raw query of what stands in the request line, which may be a whole address."""
+    if not target.startswith("/"):
+        parts = urlsplit(target)
+        return unquote(parts.path), parts.query
+    path, _, query = target.partition("?")
+    return unquote(path), query
+
+
+def _response(answer: Answer, content: bytes | None = None) -> web.Response:
+    if content is None:
+        content = b"" if answer.body is None else encode(answer.body)
+    response = web.Response(status=answer.status, body=content, headers=dict(answer.headers))
+    if content:
+        response.content_type = "application/json"
+    return response
 
 
 def _not_allowed(method: str, methods: Mapping[str, object]) -> RefusalError:
@@ -227,12 +235,13 @@ def _broken(request: web.BaseRequest) -> web.StreamResponse:
 
 
 def _truncated(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-    """Announce the whole body, send half of it, close; past the server's own writer, which would complain."""
+    """Announce the whole body, send half of it, close; past the server's own writer, which would complain.
+
+    Where there is no body, the status line is cut.
+    """
     content = b"" if answer.body is None else encode(answer.body)
-    head = (
-        f"HTTP/1.1 {answer.status} Cut\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {max(len(content), 2)}\r\n\r\n"
-    )
+    head = f"HTTP/1.1 {answer.status} Cut\r\nContent-Type: application/json\r\n"
+    head = f"{head}Content-Length: {len(content)}\r\n\r\n" if content else head[:9]
     if request.transport is not None:
         request.transport.write(head.encode() + content[: len(content) // 2])
         request.transport.close()

@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
+from typing import cast
 from uuid import UUID
 
 import msgspec
@@ -122,7 +123,7 @@ def strings(value: object) -> tuple[str, str] | None:
     """A list of strings."""
     if not isinstance(value, list):
         return "invalid", f'Expected a list of items but got type "{type(value).__name__}".'
-    items: list[object] = value
+    items = cast(list[object], value)
     return None if all(isinstance(item, str) for item in items) else ("invalid", "Not a valid string.")
 
 
@@ -196,7 +197,7 @@ def string_tuple(body: Body, name: str) -> tuple[str, ...]:
     value = body.get(name)
     if not isinstance(value, list):
         return ()
-    items: list[object] = value
+    items = cast(list[object], value)
     return tuple(item for item in items if isinstance(item, str))
 
 

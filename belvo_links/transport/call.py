@@ -92,9 +92,7 @@ class Caller:
                 maybe_done = maybe_done or classify(error) in MAYBE_DONE
                 if isinstance(error, TransportError):
                     error.attempts = attempt
-                delay = next_delay(
-                    self._retry, operation.repeat, attempt=attempt, error=error, jitter=self._jitter
-                )
+                delay = next_delay(self._retry, operation.repeat, attempt=attempt, error=error, jitter=self._jitter)
                 if delay is None or not budget.allows(delay):
                     raise
                 log.info(
@@ -143,9 +141,7 @@ class Caller:
         """
         request = operation.request
         started = asyncio.get_running_loop().time()
-        limits = attempt_limits(
-            self.timeouts, logs_in=operation.logs_in, opening=opening, total=budget.left()
-        )
+        limits = attempt_limits(self.timeouts, logs_in=operation.logs_in, opening=opening, total=budget.left())
         outcome = "cancelled"
         try:
             response = await self._send(operation, limits, on_send)

@@ -12,9 +12,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import warnings
-from collections.abc import Callable
-from typing import Final
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sized
+from typing import Any, Final, TypeAlias
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -28,11 +29,13 @@ from belvo_links.errors import (
     LoopMismatchError,
     PoolTimeoutError,
     ResponseLostError,
+    TransportError,
     UnexpectedResponseError,
 )
 from belvo_links.redact import Secret
 from belvo_links.transport.messages import Request, Response
-from belvo_links.transport.timeouts import AttemptLimits
+from belvo_links.transport.timeouts import AttemptLimits, least
+from belvo_links.wire import Unpacker
 
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 """A page of 1,000 links has about half a megabyte."""
@@ -47,36 +50,22 @@ _UNSENT: Final = (
 )
 
 
+OnSend: TypeAlias = Callable[[], None]
+
+
 class _BrokenOffError(Exception):
     """Stands in for an error that aiohttp would answer by sending the request again."""
-
-
-class _TooLargeError(Exception):
-    """The reply is larger than allowed."""
-
-
-async def _send_once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Keep aiohttp from repeating the request by itself (it does so on these two errors, for idempotent methods)."""
-    try:
-        return await handler(request)
-    except _UNSENT:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        cause = type(error).__name__
-    raise _BrokenOffError(cause)
 
 
 class _TellingPayload(BytesPayload):
     """A body that says when it is about to be written: aiohttp holds the headers back until then."""
 
-    def __init__(self, body: bytes, on_send: Callable[[], None]) -> None:
+    def __init__(self, body: bytes, on_write: OnSend) -> None:
         super().__init__(body, content_type="application/json")
-        self._on_send = on_send
+        self._on_write = on_write
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._on_send()
+        self._on_write()
         await super().write_with_length(writer, content_length)
 
 
@@ -92,7 +81,7 @@ class HttpTransport:
         max_reply_bytes: how large a reply may be, decompressed.
 
     Raises:
-        ValueError: the borrowed session has ``auth`` or middlewares of its own, which would collide with ours.
+        ValueError: the borrowed session has ``auth`` or middlewares, which collide with ours, or no connection is left.
     """
 
     def __init__(
@@ -105,14 +94,19 @@ class HttpTransport:
         user_agent: str = "belvo_links",
         max_reply_bytes: int = MAX_REPLY_BYTES,
     ) -> None:
+        if max_connections < 1:
+            msg = "max_connections: give 1 or more"
+            raise ValueError(msg)
         if http_session is not None:
             _refuse_collisions(http_session)
+            max_connections = _narrowest(http_session, max_connections)
         self._base = base_url.rstrip("/")
         self._authorization = authorization
         self._user_agent = user_agent
         self._max_reply_bytes = max_reply_bytes
         self._borrowed = http_session is not None
         self._session = http_session
+        self._keeper: AsyncGenerator[aiohttp.ClientSession] | None = None
         self._slots = asyncio.Semaphore(max_connections)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -124,70 +118,88 @@ class HttpTransport:
             ClientClosedError: it is closed, or the borrowed session is.
             LoopMismatchError: the running event loop is not the one of the first call.
         """
-        if self._closed or (self._borrowed and self._session is not None and self._session.closed):
+        if self._closed:
             raise ClientClosedError
         loop = asyncio.get_running_loop()
         if self._loop is None:
+            # aiohttp has no public way to ask for a session's loop; used in another one, it hangs.
+            if self._borrowed and getattr(self._session, "_loop", loop) is not loop:
+                msg = "The borrowed HTTP session belongs to another event loop."
+                raise LoopMismatchError(msg)
             self._loop = loop
         elif self._loop is not loop:
             raise LoopMismatchError
+        if self._is_closed():
+            raise ClientClosedError
 
-    async def send(
-        self, request: Request, *, limits: AttemptLimits, on_send: Callable[[], None] | None = None
-    ) -> Response:
+    def _is_closed(self) -> bool:
+        return self._closed or (self._session is not None and self._session.closed)
+
+    async def send(self, request: Request, *, limits: AttemptLimits, on_send: OnSend | None = None) -> Response:
         """Send one request and read its reply; see :class:`belvo_links.transport.base.Transport`."""
         self.check()
-        sending = _Sending(request, on_send)
+        sending = _Sending(request, self._authorization, limits, on_send)
         failure: BelvoLinksError
         try:
-            async with asyncio.timeout(limits.total):
-                await self._wait_for_slot(_least(limits.pool_wait, limits.opening))
-                sending.has_slot = True
-                try:
-                    return await self._exchange(request, limits, sending)
-                finally:
-                    self._slots.release()
-        except _TooLargeError:
-            failure = sending.too_large(self._max_reply_bytes)
-        except (
-            aiohttp.ClientError,
-            _BrokenOffError,
-            TimeoutError,
-            OSError,
-            ValueError,
-            RuntimeError,
-        ) as error:
-            failure = sending.translate(error)
+            async with sending.whole:
+                return await self._send_in_turn(request, limits, sending)
+        except BelvoLinksError:
+            raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled the task: aiohttp cancels what waits inside it when its session is closed.
+            failure = sending.translate(error, closed=True)
+        except Exception as error:  # noqa: BLE001  # no error of aiohttp escapes, not even one it does not document
+            failure = sending.translate(error, closed=self._is_closed())
         # Outside of the handler, so that aiohttp's error, which may print headers, is not even the suppressed context.
         raise failure
 
-    async def _wait_for_slot(self, patience: float) -> None:
-        if not self._slots.locked():
+    async def _send_in_turn(self, request: Request, limits: AttemptLimits, sending: _Sending) -> Response:
+        patience = least(limits.total, limits.opening, limits.pool_wait)
+        if patience <= 0:  # asyncio.timeout lets what does not suspend pass, and all of a request may not
+            raise TimeoutError
+        if self._slots.locked():
+            async with asyncio.timeout(patience):
+                await self._slots.acquire()
+        else:
             await self._slots.acquire()  # does not suspend
-            return
-        async with asyncio.timeout(patience):
-            await self._slots.acquire()
+        sending.has_slot = True
+        try:
+            self.check()  # it may have been closed meanwhile
+            return await self._exchange(request, limits, sending)
+        finally:
+            self._slots.release()
 
     async def _exchange(self, request: Request, limits: AttemptLimits, sending: _Sending) -> Response:
         """Make one HTTP exchange over a connection from the pool."""
-        opening = _least(limits.connect + (limits.pool_wait if self._borrowed else 0.0), limits.opening)
-        sending.opening_ends(opening if opening > limits.connect else None)
+        session = await self._open_session()
+        sending.must_queue = self._borrowed and _is_full(session)
+        opening = least(limits.pool_wait if sending.must_queue else limits.connect, sending.opening_left())
+        if opening <= 0:  # aiohttp takes 0 for "no limit"
+            raise TimeoutError
+        headers = {
+            **request.headers,
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "Authorization": self._authorization.reveal(),
+            "User-Agent": self._user_agent,
+        }
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
         url = URL(self._base + request.path, encoded=True)
         async with (
-            asyncio.timeout(opening + limits.reply),
-            self._open_session().request(
+            sending.exchange_within(opening),
+            session.request(
                 request.method,
                 url.with_query(list(request.query)) if request.query else url,
-                headers={
-                    **request.headers,
-                    "Accept": "application/json",
-                    "Authorization": self._authorization.reveal(),
-                    "User-Agent": self._user_agent,
-                },
+                headers=headers,
                 data=sending.payload(),
                 allow_redirects=False,
+                auto_decompress=False,  # aiohttp unpacks a bomb before anyone can ask for its size
                 raise_for_status=False,
-                middlewares=(_send_once,),
+                middlewares=(sending.pass_on,),
                 timeout=aiohttp.ClientTimeout(
                     total=None,
                     connect=opening,
@@ -197,7 +209,6 @@ class HttpTransport:
                 ),
             ) as reply,
         ):
-            sending.status = reply.status
             return Response(
                 status=reply.status,
                 headers={name.lower(): value for name, value in reply.headers.items()},
@@ -205,43 +216,46 @@ class HttpTransport:
             )
 
     async def _read(self, reply: aiohttp.ClientResponse) -> bytes:
+        unpacker = Unpacker(reply.headers.get("Content-Encoding", ""))
         chunks: list[bytes] = []
         size = 0
-        async for chunk in reply.content.iter_any():
-            size += len(chunk)
-            if size > self._max_reply_bytes:
-                reply.close()
-                raise _TooLargeError
-            chunks.append(chunk)
+        async for packed in reply.content.iter_any():
+            for chunk in unpacker.feed(packed):
+                size += len(chunk)
+                if size > self._max_reply_bytes:
+                    reply.close()
+                    problem = f"$: larger than {self._max_reply_bytes} bytes"
+                    raise UnexpectedResponseError(status=reply.status, problems=[problem])
+                chunks.append(chunk)
+        unpacker.finish()
         return b"".join(chunks)
 
-    def _open_session(self) -> aiohttp.ClientSession:
+    async def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                # The number of connections is bounded by our own slots, so that waiting for one can be told apart.
-                connector=aiohttp.TCPConnector(limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._keeper = _owned_session()
+            self._session = await anext(self._keeper)  # does not suspend
         return self._session
 
     async def aclose(self) -> None:
         """Close the session if it is ours. May be called twice, and from any event loop, also after its own is gone."""
         self._closed = True
-        session, home = self._session, self._loop
-        if self._borrowed or session is None or session.closed:
+        session, keeper, home = self._session, self._keeper, self._loop
+        if session is None or session.closed or keeper is None or home is None:
             return
         if home is asyncio.get_running_loop():
-            await session.close()
-        elif home is not None and home.is_running():
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(session.close(), home))
-        else:
-            _abandon(session)
+            await keeper.aclose()
+        elif home.is_running():
+            await _run_elsewhere(keeper.aclose(), home)
+        elif home.is_closed():
+            # Reached only where it was not shut down as asyncio.run does it; there is nothing to wait for then.
+            with contextlib.suppress(RuntimeError):
+                await session.close()
+        # A loop that is halted closes the session when it goes on or is shut down: see _owned_session.
 
     def __del__(self) -> None:
-        session = getattr(self, "_session", None)
-        if session is None or self._borrowed or session.closed:
+        if getattr(self, "_keeper", None) is None or self._closed:
             return
-        _abandon(session)
+        self._session = self._keeper = None  # forgotten by us, the session is closed by its loop: see _owned_session
         warnings.warn(
             "A BelvoLinks client was not closed; use `async with` or `await client.aclose()`.",
             ResourceWarning,
@@ -250,82 +264,137 @@ class HttpTransport:
         )
 
 
+async def _owned_session() -> AsyncGenerator[aiohttp.ClientSession]:
+    """Keep a session open until this generator is closed.
+
+    Event loops close generators that were forgotten, and all that are left when they are shut down. So a session that
+    lives in one ends with its loop, and with a client that nobody closed, without sockets being left behind.
+    """
+    # The number of connections is bounded by our own slots, so that waiting for one can be told apart.
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        yield session
+
+
+async def _run_elsewhere(job: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
+    """Run a job in another running event loop, and wait for it as long as that loop runs."""
+    running = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(job, loop))
+    while loop.is_running() and not running.done():
+        await asyncio.wait((running,), timeout=0.05)
+
+
 def _refuse_collisions(session: aiohttp.ClientSession) -> None:
-    if session.auth is not None:
-        msg = "http_session: it has `auth` of its own, which would collide with ours; give one without"
-        raise ValueError(msg)
-    # aiohttp has no public way to ask; ours would silently replace them for each request.
-    if getattr(session, "_middlewares", ()):
-        msg = "http_session: it has middlewares of its own, which ours would replace; give one without"
-        raise ValueError(msg)
+    # aiohttp has no public way to ask for middlewares; ours would silently replace them for each request.
+    for name, what in (("auth", session.auth), ("middlewares", getattr(session, "_middlewares", ()))):
+        if what:
+            msg = f"http_session: it has {name} of its own, which would collide with ours; give one without"
+            raise ValueError(msg)
 
 
-def _abandon(session: aiohttp.ClientSession) -> None:
-    """Close a session whose event loop can no longer be awaited on: its sockets, and nothing gracefully."""
+def _narrowest(session: aiohttp.ClientSession, most: int) -> int:
+    """Return how many requests to have under way, so that waiting happens at our own slots, where it can be told."""
     connector = session.connector
-    session.detach()
-    if connector is None:
-        return
-    try:
-        # Closes at once; awaiting what it returns would only wait for the sockets to say goodbye.
-        closing = connector.close()
-    except RuntimeError:  # "Event loop is closed": its sockets went with it
-        return
-    if asyncio.iscoroutine(closing):
-        closing.close()
+    limits = (most,) if connector is None else (most, connector.limit, connector.limit_per_host)
+    return min(limit for limit in limits if limit > 0)  # aiohttp says 0 for "no limit"
 
 
-def _least(*limits: float | None) -> float:
-    """Return the least of the limits given, at least 0."""
-    return max(0.0, min(limit for limit in limits if limit is not None))
+def _is_full(session: aiohttp.ClientSession) -> bool:
+    """Return whether others have taken all connections of a borrowed session, so that a request waits for one.
+
+    aiohttp has no public way to ask. Without an answer, waiting is taken for connecting.
+    """
+    if (connector := session.connector) is None:
+        return False
+    taken = len(getattr(connector, "_acquired", ()))
+    per_host: Mapping[object, Sized] = getattr(connector, "_acquired_per_host", {})
+    most = max(map(len, per_host.values()), default=0)
+    return 0 < connector.limit <= taken or 0 < connector.limit_per_host <= most
 
 
 class _Sending:
     """How far one request has come, and what a failure therefore means."""
 
-    def __init__(self, request: Request, on_send: Callable[[], None] | None) -> None:
+    def __init__(self, request: Request, keys: Secret[str], limits: AttemptLimits, on_send: OnSend | None) -> None:
         self._request = request
+        self._keys = keys
+        self._limits = limits
         self._on_send = on_send
-        self._pool_until: float | None = None
+        self._clock = asyncio.get_running_loop().time
+        self._opens_by = None if limits.opening is None else self._clock() + limits.opening
+        self.whole = asyncio.timeout(limits.total)
+        self._exchange = asyncio.timeout(None)
         self.has_slot = False
-        self.sent = False
-        self.status = 0
+        self.must_queue = False
+        self._reached_aiohttp = False
+        self._sent = False
+
+    def opening_left(self) -> float | None:
+        """Return the seconds until it is too late to begin sending, or ``None`` where it never is."""
+        return None if self._opens_by is None else self._opens_by - self._clock()
+
+    def exchange_within(self, opening: float) -> asyncio.Timeout:
+        """Return the limit of the exchange: of its opening, and then of the reply, as soon as that moment is known."""
+        self._exchange = asyncio.timeout(opening + self._limits.reply)
+        return self._exchange
 
     def payload(self) -> _TellingPayload | None:
-        """Return the body; without one the moment of sending cannot be told, so it is now."""
-        if self._request.body is None:
-            self._mark()
-            return None
-        return _TellingPayload(self._request.body.reveal(), self._mark)
-
-    def _mark(self) -> None:
-        self.sent = True
+        """Return the body; without one the moment of sending cannot be told beforehand, so it is now."""
+        if self._request.body is not None:
+            return _TellingPayload(self._request.body.reveal(), self._about_to_write)
         if self._on_send is not None:
             self._on_send()
+        return None
 
-    def opening_ends(self, opening: float | None) -> None:
-        """Note when waiting for a borrowed pool ends, if it can be told from connecting at all."""
-        if opening is not None:
-            self._pool_until = asyncio.get_running_loop().time() + opening
+    def _about_to_write(self) -> None:
+        left = self.opening_left()
+        if left is not None and left <= 0:
+            raise TimeoutError  # nothing is written then
+        self._exchange.reschedule(self._clock() + self._limits.reply)  # or raises: the time was up
+        if self._on_send is not None:
+            self._on_send()
+        self._sent = True
 
-    def too_large(self, limit: int) -> UnexpectedResponseError:
-        """Return the error for a reply that is larger than allowed."""
-        return UnexpectedResponseError(status=self.status, problems=[f"$: larger than {limit} bytes"])
+    async def pass_on(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """A middleware that keeps aiohttp from repeating the request (after these two errors, if idempotent)."""
+        self._reached_aiohttp = True
+        # With trust_env, aiohttp 3.13.0 puts the keys of a netrc file in the place of ours.
+        request.headers["Authorization"] = self._keys.reveal()
+        try:
+            reply = await handler(request)
+        except _UNSENT:
+            raise
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            cause = type(error).__name__
+        else:
+            if self._request.body is None:  # not knowing when it was sent, limit at least what is left of the reply
+                self._exchange.reschedule(self._clock() + self._limits.reply)
+            return reply
+        finally:
+            if self._request.body is None:
+                # aiohttp makes the object for the response when it has written a request that has no body.
+                self._sent = getattr(request, "response", request) is not None
+        raise _BrokenOffError(cause)
 
-    def translate(self, error: Exception) -> BelvoLinksError:
-        """Return our error for one of aiohttp's, by what it says about sending."""
-        method, path = self._request.method, self._request.path
+    def translate(self, error: BaseException, *, closed: bool) -> BelvoLinksError:
+        """Return our error for one of aiohttp's, by what is known about sending and closing."""
         reason = str(error) if isinstance(error, _BrokenOffError) else type(error).__name__
-        if not self.has_slot or self._was_in_pool(error):
-            return PoolTimeoutError(method=method, path=path, reason=reason)
-        untold = self._request.body is None or not self.sent
-        if untold and isinstance(error, RuntimeError) and "closed" in str(error).lower():
+        kind: type[TransportError] = ConnectError
+        if not self.has_slot or (self.must_queue and not self._sent and isinstance(error, TimeoutError)):
+            kind = PoolTimeoutError
+        elif not isinstance(error, _UNSENT) and self._may_be_sent(error):
+            kind = ResponseLostError
+        elif closed:
             return ClientClosedError()
-        if isinstance(error, _UNSENT) or not self.sent:
-            return ConnectError(method=method, path=path, reason=reason)
-        return ResponseLostError(method=method, path=path, reason=reason)
+        elif isinstance(error, ValueError) and not self._reached_aiohttp:
+            reason += "; with trust_env, see that no netrc file has an entry for this host"
+        return kind(method=self._request.method, path=self._request.path, reason=reason)
 
-    def _was_in_pool(self, error: Exception) -> bool:
-        if self._pool_until is None or not isinstance(error, aiohttp.ConnectionTimeoutError):
-            return False
-        return asyncio.get_running_loop().time() >= self._pool_until - 0.01
+    def _may_be_sent(self, error: BaseException) -> bool:
+        if self._reached_aiohttp:
+            return self._sent
+        # Either it failed before, by a wrong address or our own limits, or aiohttp is a stand-in that passes
+        # middlewares by and knows nothing about sending: then the worst is taken.
+        ours = self.whole.expired() or self._exchange.expired()
+        return isinstance(error, aiohttp.ClientError | OSError) and not ours

@@ -94,5 +94,3 @@ class Operation(Generic[T]):
     logs_in: bool = False
     gone: Callable[[], T] | None = attrs.field(default=None, repr=False)
     lost_hint: str = ""
-
-

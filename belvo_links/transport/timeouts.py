@@ -72,3 +72,8 @@ def attempt_limits(
         opening=opening,
         total=total,
     )
+
+
+def least(*limits: float | None) -> float:
+    """Return the least of the limits that are given; one must be."""
+    return min(limit for limit in limits if limit is not None)

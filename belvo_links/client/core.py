@@ -1,0 +1,159 @@
+"""How a client is made, opened and closed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from belvo_links.client.account import Account
+from belvo_links.client.ledger import Ledger
+from belvo_links.client.logins import Logins
+from belvo_links.client.settings import (
+    Environment,
+    Waiting,
+    WaitingLike,
+    basic_authorization,
+    from_environment,
+    service_url,
+)
+from belvo_links.stores.base import PendingStore
+from belvo_links.stores.memory import MemoryStore
+from belvo_links.transport.base import Limiter
+from belvo_links.transport.call import Budget, Caller
+from belvo_links.transport.http import HttpTransport
+from belvo_links.transport.limit import RateLimit
+from belvo_links.transport.limiter import LocalLimiter
+from belvo_links.transport.retry import ONCE, RetryPolicy
+from belvo_links.transport.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    import aiohttp
+
+DEFAULT_RATE_LIMIT: Final = RateLimit(80, 30)
+"""What Belvo asked for (documentation section 13); more risks a block of the address."""
+
+DEFAULT_RETRY: Final = RetryPolicy()
+DEFAULT_TIMEOUTS: Final = Timeouts()
+DEFAULT_WAITING: Final = Waiting()
+
+_ID_BYTES: Final = 24
+_jitter: Final = random.random
+
+
+class Core:
+    """What every call of a client stands on; see :class:`belvo_links.BelvoLinks` for the arguments."""
+
+    def __init__(
+        self,
+        secret_id: str,
+        secret_password: str,
+        *,
+        environment: Environment | str | None = None,
+        base_url: str | None = None,
+        http_session: aiohttp.ClientSession | None = None,
+        store: PendingStore | None = None,
+        retry: RetryPolicy | None = DEFAULT_RETRY,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        rate_limit: RateLimit | Limiter | None = DEFAULT_RATE_LIMIT,
+        waiting: WaitingLike = DEFAULT_WAITING,
+        max_connections: int = 100,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        if max_connections < 1:
+            msg = "max_connections: give 1 or more"
+            raise ValueError(msg)
+        origin = service_url(environment, base_url)
+        self._origin = origin
+        self._transport = HttpTransport(
+            origin,
+            basic_authorization(secret_id, secret_password),
+            http_session=http_session,
+            max_connections=max_connections,
+            user_agent=f"belvo_links/{version('belvo-links')}",
+        )
+        self._caller = Caller(
+            self._transport,
+            limiter=LocalLimiter(rate_limit) if isinstance(rate_limit, RateLimit) else rate_limit,
+            retry=ONCE if retry is None else retry,
+            timeouts=timeouts,
+            jitter=_jitter,
+        )
+        checked_clock = _checked(clock or _now)
+        self._ledger = Ledger(MemoryStore() if store is None else store, checked_clock)
+        self._logins = Logins(
+            self._caller,
+            ledger=self._ledger,
+            account=Account(origin=origin, digest=hashlib.sha256(secret_id.encode()).hexdigest()[:32]),
+            clock=checked_clock,
+            new_id=_new_id,
+            waiting=Waiting.of(waiting),
+            jitter=_jitter,
+        )
+
+    @classmethod
+    def from_env(cls, variables: Mapping[str, str] | None = None, **options: Any) -> Self:
+        """Make a client from environment variables.
+
+        ``BELVO_SECRET_ID``, ``BELVO_SECRET_PASSWORD``, and one of ``BELVO_ENVIRONMENT`` and ``BELVO_BASE_URL``.
+
+        Args:
+            variables: where to look; the process's environment by default.
+            options: every other argument of the class.
+
+        Raises:
+            ValueError: a variable is missing; it is named.
+        """
+        given = from_environment(os.environ if variables is None else variables)
+        return cls(given.pop("secret_id"), given.pop("secret_password"), **{**given, **options})
+
+    def _begin(self, timeout: float | None) -> Budget:
+        """Begin a call: raise unless it can be made here and now, and return its budget."""
+        self._transport.check()
+        return Budget(timeout)
+
+    async def aclose(self) -> None:
+        """Close what the client opened: connections and its own store's. May be called twice, from any event loop."""
+        try:
+            await self._transport.aclose()
+        finally:
+            await self._ledger.aclose()
+
+    async def __aenter__(self) -> Self:
+        self._transport.check()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._origin}>"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _new_id() -> str:
+    return secrets.token_urlsafe(_ID_BYTES)
+
+
+def _checked(clock: Callable[[], datetime]) -> Callable[[], datetime]:
+    """Return the clock, refusing what is not aware: a naive time would be compared an hour or more off."""
+
+    def checked() -> datetime:
+        now = clock()
+        if now.tzinfo is None:
+            msg = "clock: give a callable that returns an aware datetime"
+            raise ValueError(msg)
+        return now.astimezone(UTC)
+
+    return checked

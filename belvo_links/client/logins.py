@@ -1,0 +1,372 @@
+"""Logins that wait for a second factor: begun, submitted once, settled, reconciled.
+
+The order of a submission is what its guarantees stand on: a look at the record, a slot of the limiter, the check of the
+deadline, the claim on record, the request. Whatever comes back, or does not, is recorded even if the caller has been
+cancelled meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TypeAlias
+from weakref import WeakValueDictionary
+
+from belvo_links.client.account import Account
+from belvo_links.client.ledger import Ledger, until
+from belvo_links.client.nameless import warn_if_nameless
+from belvo_links.client.pending import PendingSession
+from belvo_links.client.refusals import refusal
+from belvo_links.client.settings import Waiting
+from belvo_links.client.shield import finish
+from belvo_links.client.view import UNKNOWN, View
+from belvo_links.errors import BelvoLinksError, MfaError, NotFoundError, PoolTimeoutError, StoreError, WrongAccountError
+from belvo_links.protocol import operations
+from belvo_links.protocol.challenge import TokenRequired
+from belvo_links.protocol.mfa import (
+    Cancelled,
+    DeadlinePassed,
+    Event,
+    NotSent,
+    PendingRecord,
+    PendingState,
+    Reply,
+    ReplyLost,
+    Submitted,
+    advance,
+    begin,
+    restored,
+    with_baseline,
+)
+from belvo_links.protocol.models import Link
+from belvo_links.protocol.operations import Answer
+from belvo_links.protocol.verdict import proof, verdict
+from belvo_links.redact import Secret
+from belvo_links.transport.call import Budget, Caller
+from belvo_links.transport.messages import Operation
+from belvo_links.wire import ABSENT, JsonValue, MaybeAbsent
+
+Outcome: TypeAlias = Link | TokenRequired | BelvoLinksError
+
+
+class Logins:
+    """Runs the machine of :mod:`belvo_links.protocol.mfa` against the service and a store.
+
+    Args:
+        caller: makes the calls.
+        ledger: keeps the records.
+        account: who they belong to.
+        clock: gives the time, aware UTC.
+        new_id: gives a fresh identifier.
+        waiting: how to poll and how often to ask.
+        jitter: draws from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        *,
+        ledger: Ledger,
+        account: Account,
+        clock: Callable[[], datetime],
+        new_id: Callable[[], str],
+        waiting: Waiting,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.waiting = waiting
+        self.jitter = jitter
+        self._caller = caller
+        self._ledger = ledger
+        self._account = account
+        self._new_id = new_id
+        self._gates: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.clock = clock
+
+    # ---------------------------------------------------------------------------------------------------- beginning
+
+    async def begin(
+        self,
+        asked: TokenRequired,
+        *,
+        operation: str,
+        budget: Budget,
+        link_id: str | None = None,
+        correlation: JsonValue = None,
+        requested: Mapping[str, JsonValue] | None = None,
+        nostore: bool = False,
+        named: bool = False,
+    ) -> PendingSession:
+        """Record a login that has met its first challenge, and return the handle to continue it.
+
+        Raises:
+            MalformedChallengeError: the 428 lacks what is needed to continue.
+            StoreError: it could not be recorded; ``.pending`` has it.
+        """
+        record = begin(
+            asked,
+            id=self._new_id(),
+            operation=operation,
+            origin=self._account.origin,
+            account=self._account.digest,
+            now=self.clock(),
+            link_id=link_id,
+            correlation=correlation,
+            requested=requested,
+            nostore=nostore,
+            named=named,
+        )
+        try:
+            await finish(self._ledger.insert(record))
+        except StoreError as error:
+            error.pending = PendingSession(self, record, unsaved=True)
+            raise
+        if operation != "register":
+            record = await self._with_baseline(record, budget)
+        return PendingSession(self, record)
+
+    async def _with_baseline(self, record: PendingRecord, budget: Budget) -> PendingRecord:
+        """Read the link once, so that a later look at it can prove something. Failing that, there is no proof."""
+        try:
+            link = await self._caller.run(operations.get(record.link_id), budget=budget)
+            if isinstance(link, TokenRequired):
+                return record
+            compared = with_baseline(record, link)
+            return compared if await finish(self._ledger.replace(record, compared)) else record
+        except BelvoLinksError:
+            return record
+
+    # --------------------------------------------------------------------------------------------------- submitting
+
+    async def submit(
+        self,
+        pending_id: str,
+        token: Secret[str] | None,
+        *,
+        round: int | None = None,  # noqa: A002  # the word of the public surface
+        save_data: MaybeAbsent[bool] = ABSENT,
+        timeout: float | None = None,
+        view: View = UNKNOWN,
+    ) -> Link | PendingSession:
+        """Submit a token, or a confirmation without one, once.
+
+        Args:
+            pending_id: which pending session.
+            token: the one-time code, if there is one.
+            round: the round it answers; ``None`` for whichever is current.
+            save_data: as documented in section 9.3.
+            timeout: seconds for the whole call; recording what happened is not cut.
+            view: what the caller knows of the record, and how it hears more.
+        """
+        budget = Budget(timeout)
+        operation, claimed = await self._enter(pending_id, token, round, save_data, budget, view)
+        sent = False
+
+        def on_send() -> None:
+            nonlocal sent
+            sent = True
+
+        outcome: Outcome
+        try:
+            outcome = await self._caller.once(
+                operation, budget=budget, opening=until(claimed.expires_at, self.clock()), on_send=on_send
+            )
+        except BelvoLinksError as error:
+            outcome = error
+        except asyncio.CancelledError:
+            claim = claimed.claim or ""
+            lost: Reply = ReplyLost(claim=claim) if sent else NotSent(claim=claim)
+            await finish(self._settle(claimed, lost, view))
+            raise
+        event = verdict(outcome, claim=claimed.claim or "")
+        settled, on_record = await finish(self._settle(claimed, event, view))
+        if isinstance(event, ReplyLost):
+            return await self._after_lost_reply(settled, outcome, budget, view)
+        return await self._result(settled, outcome, on_record=on_record, view=view)
+
+    async def _enter(
+        self,
+        pending_id: str,
+        token: Secret[str] | None,
+        wanted: int | None,
+        save_data: MaybeAbsent[bool],
+        budget: Budget,
+        view: View,
+    ) -> tuple[Operation[Answer], PendingRecord]:
+        """Look, wait for a slot, check the deadline and claim; return what to send, and the claimed record.
+
+        One at a time for each pending session of this process, so that of many tasks that complete the same round only
+        the first takes a slot of the limiter; the others then see its claim.
+        """
+        gate = self._gates.setdefault(pending_id, asyncio.Lock())
+        try:
+            async with asyncio.timeout(budget.left()):
+                await gate.acquire()
+        except TimeoutError:
+            raise PoolTimeoutError(method="PATCH", path=operations.LINKS, reason="another submission") from None
+        try:
+            record = await self.look(pending_id, view=view)
+            self._require_awaiting(record, wanted)
+            session = record.session or Secret("")  # an awaiting record has one
+            operation = operations.complete(session, record.link_id, token=token, save_data=save_data)
+            await self._caller.turn(operation, budget=budget)
+            return operation, await self._claim(record, token, view)
+        finally:
+            gate.release()
+
+    def _require_awaiting(self, record: PendingRecord, wanted: int | None) -> None:
+        """Raise unless the record awaits a token for this round: the state decides first, then the round."""
+        if record.state is not PendingState.AWAITING:
+            raise self._refusal(record)
+        if wanted is not None and wanted != record.round:
+            raise self._refusal(record)
+
+    async def _claim(self, record: PendingRecord, token: Secret[str] | None, view: View) -> PendingRecord:
+        """Take the round exclusively, after one more look at the clock."""
+        lease = self._caller.timeouts.lease()
+        current = record
+        while True:
+            if self.clock() >= current.expires_at:
+                current = await self._ledger.move(current, DeadlinePassed())
+                view.note(current)
+                raise self._refusal(current)
+            event = Submitted(claim=self._new_id(), token_sent=token is not None)
+            claimed = advance(current, event, now=self.clock())
+            if await self._try_claim(current, claimed, lease):
+                view.note(claimed)
+                return claimed
+            current = await self.look(record.id, view=View(note=view.note))
+            self._require_awaiting(current, record.round)
+
+    async def _try_claim(self, old: PendingRecord, claimed: PendingRecord, lease: float) -> bool:
+        """Claim; if the store fails or the caller is cancelled in that very moment, give the claim back."""
+        try:
+            return await finish(self._ledger.claim(old, claimed, lease=lease))
+        except (asyncio.CancelledError, StoreError):
+            await finish(self._ledger.settle(claimed, NotSent(claim=claimed.claim or "")))
+            raise
+
+    async def _settle(self, record: PendingRecord, event: Event, view: View) -> tuple[PendingRecord, bool]:
+        settled, on_record = await self._ledger.settle(record, event)
+        view.note(settled)
+        return settled, on_record
+
+    async def _result(
+        self, settled: PendingRecord, outcome: Outcome, *, on_record: bool, view: View
+    ) -> Link | PendingSession:
+        """Return or raise what a definite reply means."""
+        if isinstance(outcome, Link):
+            self.warn_if_nameless(settled, outcome)
+            return outcome
+        if isinstance(outcome, TokenRequired):
+            return PendingSession(self, settled, unsaved=not on_record)
+        if settled.state is PendingState.EXPIRED:
+            raise self._refusal(settled)
+        if settled.state is PendingState.AWAITING and self.clock() >= settled.expires_at:
+            # Connecting was cut at the deadline, so that nothing was sent.
+            settled, _ = await finish(self._settle(settled, DeadlinePassed(), view))
+            raise self._refusal(settled)
+        raise outcome
+
+    # -------------------------------------------------------------------------------------------------- reconciling
+
+    async def _after_lost_reply(
+        self, record: PendingRecord, outcome: Outcome, budget: Budget, view: View
+    ) -> Link | PendingSession:
+        """Look at the link; where that proves no success, the token is not sent again."""
+        result = await self._look_at_link(record, budget, view)
+        if isinstance(result, PendingSession) and isinstance(outcome, BelvoLinksError):
+            raise outcome  # put back, since no token was sent: the caller may submit again
+        return result
+
+    async def reconcile(
+        self, pending_id: str, *, timeout: float | None = None, view: View = UNKNOWN
+    ) -> Link | PendingSession:
+        """Look at the link of an indeterminate session and settle it where that proves something.
+
+        Raises:
+            IndeterminateOutcomeError: it proves nothing, or the link could not be read.
+        """
+        budget = Budget(timeout)
+        record = await self.look(pending_id, view=view)
+        if record.state is PendingState.AWAITING:
+            return PendingSession(self, record)
+        if record.state is not PendingState.INDETERMINATE:
+            raise self._refusal(record)
+        return await self._look_at_link(record, budget, view)
+
+    async def _look_at_link(self, record: PendingRecord, budget: Budget, view: View) -> Link | PendingSession:
+        link: Link | None
+        try:
+            found = await self._caller.run(operations.get(record.link_id), budget=budget)
+            link = found if isinstance(found, Link) else None
+            event = None if link is None else proof(record, link, now=self.clock())  # a 428 is no evidence
+        except NotFoundError:
+            link, event = None, proof(record, None, now=self.clock())
+        except BelvoLinksError:
+            link, event = None, None
+        if event is not None:
+            record, _ = await finish(self._settle(record, event, view))
+        if record.state is PendingState.LINKED and link is not None:
+            self.warn_if_nameless(record, link)
+            return link
+        if record.state is PendingState.AWAITING:
+            return PendingSession(self, record)
+        raise self._refusal(record)
+
+    # ------------------------------------------------------------------------------------------------------- others
+
+    async def look(self, pending_id: str, *, view: View = UNKNOWN) -> PendingRecord:
+        """Return the record as it is now.
+
+        Raises:
+            PendingNotFoundError: the store has none.
+            WrongAccountError: it was begun with other API keys or at another address.
+        """
+        if view.brought is not None and not self._account.owns(view.brought):
+            raise WrongAccountError(pending=PendingSession(self, view.brought))
+        record = await finish(self._ledger.current(pending_id, brought=view.brought))
+        if not self._account.owns(record):
+            raise WrongAccountError(pending=PendingSession(self, record))
+        view.note(record)
+        return record
+
+    async def pending(self, pending_id: str, *, view: View = UNKNOWN) -> PendingSession:
+        """Return the present handle."""
+        return PendingSession(self, await self.look(pending_id, view=view))
+
+    async def require_awaiting(self, pending_id: str) -> None:
+        """Raise what the present state means, unless it awaits an answer."""
+        self._require_awaiting(await self.look(pending_id), None)
+
+    async def cancel(self, pending_id: str, *, view: View = UNKNOWN) -> None:
+        """Give a pending session up, without calling the service."""
+        record = await self.look(pending_id, view=view)
+        if record.state is not PendingState.AWAITING:
+            raise self._refusal(record)
+        cancelled = await finish(self._ledger.move(record, Cancelled()))
+        view.note(cancelled)
+        if cancelled.state is not PendingState.CANCELLED:
+            raise self._refusal(cancelled)
+
+    async def delete_left_behind(self, link_id: str, *, timeout: float | None) -> None:
+        """Delete the unconfirmed link of a registration that was given up; one that is gone already is fine."""
+        with contextlib.suppress(NotFoundError):
+            await self._caller.run(operations.delete(link_id, mode="async"), budget=Budget(timeout))
+
+    def _refusal(self, record: PendingRecord) -> MfaError:
+        return refusal(record, PendingSession(self, record))
+
+    def handle(self, record: PendingRecord) -> PendingSession:
+        """Return the handle of a record that comes back from text; its first use lets the store learn of it."""
+        return PendingSession(self, restored(record), unsaved=True)
+
+    def owns(self, record: PendingRecord) -> bool:
+        """Return whether the record belongs to this client's account."""
+        return self._account.owns(record)
+
+    def warn_if_nameless(self, record: PendingRecord, link: Link) -> None:
+        """Warn if an ``external_id`` was given and Belvo stored none."""
+        if record.named:
+            warn_if_nameless(link)

@@ -1,0 +1,214 @@
+"""The calls that read links, and the two that neither log in nor change a link's data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeVar, overload
+
+from belvo_links.client.core import Core
+from belvo_links.client.pages import LinkIterator, ReadPage
+from belvo_links.errors import MfaRequiredError
+from belvo_links.protocol import operations
+from belvo_links.protocol.challenge import TokenRequired
+from belvo_links.protocol.filters import LinkFilter
+from belvo_links.protocol.models import Accepted, Link, LinkPage, PartialPage
+from belvo_links.protocol.operations import QueryValue, Resources
+from belvo_links.transport.call import Budget
+from belvo_links.transport.messages import Operation
+from belvo_links.wire import JsonValue
+
+T = TypeVar("T")
+
+
+class Reads(Core):
+    """Reading, deleting and refreshing links."""
+
+    async def get(self, link_id: str, *, timeout: float | None = None) -> Link:
+        """Read one link (documentation section 9.4).
+
+        Args:
+            link_id: Belvo's id of the link, a UUID.
+            timeout: seconds for the whole call.
+
+        Raises:
+            ValueError: it is no UUID.
+            NotFoundError: there is no such link in this account.
+            MfaRequiredError: the institution asks for a second factor; complete ``.pending``, then call again.
+        """
+        budget = self._begin(timeout)
+        return await self._without_challenge(operations.get(link_id), link_id, budget)
+
+    @overload
+    async def page(
+        self, filters: LinkFilter | None = None, *, page: int = 1, page_size: int = 100, timeout: float | None = None
+    ) -> LinkPage: ...
+
+    @overload
+    async def page(
+        self,
+        filters: LinkFilter | None = None,
+        *,
+        page: int = 1,
+        page_size: int = 100,
+        fields: Sequence[str],
+        omit: Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> PartialPage: ...
+
+    @overload
+    async def page(
+        self,
+        filters: LinkFilter | None = None,
+        *,
+        page: int = 1,
+        page_size: int = 100,
+        fields: Sequence[str] | None = None,
+        omit: Sequence[str],
+        timeout: float | None = None,
+    ) -> PartialPage: ...
+
+    async def page(
+        self,
+        filters: LinkFilter | None = None,
+        *,
+        page: int = 1,
+        page_size: int = 100,
+        fields: Sequence[str] | None = None,
+        omit: Sequence[str] | None = None,
+        timeout: float | None = None,
+    ) -> LinkPage | PartialPage:
+        """Read one page of links, newest first (documentation sections 5, 6 and 9.1).
+
+        Args:
+            filters: which links; all by default.
+            page: its number, from 1.
+            page_size: links per page, 1 to 1000.
+            fields: first-level names: return only these; the results are then plain mappings.
+            omit: first-level names: leave these out; the results are then plain mappings.
+            timeout: seconds for the whole call.
+
+        Raises:
+            ValueError: a number out of range, or filters that are too long for a URL.
+            NotFoundError: there is no such page.
+        """
+        budget = self._begin(timeout)
+        if fields is None and omit is None:
+            return await self._caller.run(operations.page(filters, page=page, page_size=page_size), budget=budget)
+        partial = operations.partial_page(filters, page=page, page_size=page_size, fields=fields, omit=omit)
+        return await self._caller.run(partial, budget=budget)
+
+    async def count(self, filters: LinkFilter | None = None, *, timeout: float | None = None) -> int:
+        """Count links; a list that is too long for a URL is split (documentation section 5).
+
+        Args:
+            filters: which links; all by default.
+            timeout: seconds for the whole call.
+        """
+        budget = self._begin(timeout)
+        parts = (filters or LinkFilter()).split()
+        return sum([await self._caller.run(operations.count(part), budget=budget) for part in parts])
+
+    def iterate(
+        self,
+        filters: LinkFilter | None = None,
+        *,
+        page_size: int = 1000,
+        concurrency: int = 4,
+        timeout: float | None = None,
+    ) -> LinkIterator:
+        """Iterate over links, each once, newest first, a few pages at a time.
+
+        Links that are created or deleted meanwhile shift the pages: none is yielded twice, but one may be missed.
+
+        Args:
+            filters: which links; all by default. A list that is too long for a URL is split.
+            page_size: links per request, 1 to 1000.
+            concurrency: requests at once.
+            timeout: seconds for each request.
+
+        Raises:
+            ScanAssumptionError: the service did not list links newest first.
+        """
+        return LinkIterator(
+            [self._reader(part, page_size, timeout) for part in (filters or LinkFilter()).split()],
+            concurrency=concurrency,
+        )
+
+    def _reader(self, filters: LinkFilter, page_size: int, timeout: float | None) -> ReadPage:
+        operations.iteration_page(filters, page=1, page_size=page_size)  # raises now for what cannot be sent
+
+        async def read_page(number: int) -> LinkPage:
+            operation = operations.iteration_page(filters, page=number, page_size=page_size)
+            return await self._caller.run(operation, budget=self._begin(timeout))
+
+        return read_page
+
+    @overload
+    async def delete(
+        self, link_id: str, *, mode: Literal["async"] = "async", timeout: float | None = None
+    ) -> Accepted: ...
+
+    @overload
+    async def delete(self, link_id: str, *, mode: Literal["sync"], timeout: float | None = None) -> None: ...
+
+    async def delete(
+        self, link_id: str, *, mode: Literal["async", "sync"] = "async", timeout: float | None = None
+    ) -> Accepted | None:
+        """Delete a link and all its data, for good (documentation section 9.7).
+
+        Args:
+            link_id: Belvo's id of the link, a UUID.
+            mode: ``"async"`` returns when Belvo has accepted it; ``"sync"`` when it is done, at most 5 a minute.
+            timeout: seconds for the whole call.
+
+        Raises:
+            ValueError: it is no UUID.
+            NotFoundError: there is no such link in this account.
+            RateLimitedError: too many synchronous deletions.
+            MfaRequiredError: the institution asks for a second factor; complete ``.pending``, then call again.
+        """
+        budget = self._begin(timeout)
+        return await self._without_challenge(operations.delete(link_id, mode=mode), link_id, budget)
+
+    async def refresh(
+        self, link_id: str, fetch_resources: Resources | None = None, *, timeout: float | None = None
+    ) -> Accepted:
+        """Fetch a link's data anew; webhooks tell when it is there (documentation section 9.8).
+
+        Args:
+            link_id: Belvo's id of the link, a UUID.
+            fetch_resources: what to fetch; everything that the institution supports by default.
+            timeout: seconds for the whole call.
+
+        Raises:
+            ValueError: it is no UUID, or a resource is empty.
+            RefreshCooldownError: it was refreshed less than ten minutes ago; see ``.retry_after``.
+            InvalidLinkError: the link needs new credentials first.
+            MfaRequiredError: the institution asks for a second factor; complete ``.pending``, then call again.
+        """
+        budget = self._begin(timeout)
+        return await self._without_challenge(operations.refresh(link_id, fetch_resources), link_id, budget)
+
+    async def get_json(
+        self, path: str, query: Mapping[str, QueryValue] | None = None, *, timeout: float | None = None
+    ) -> JsonValue:
+        """Read anything else of the same service, such as the institutions (documentation section 21).
+
+        Args:
+            path: such as ``/api/institutions/``, without a query.
+            query: names and values; a sequence becomes one comma-separated value.
+            timeout: seconds for the whole call.
+
+        Raises:
+            ValueError: it is no path of this service.
+        """
+        budget = self._begin(timeout)
+        return await self._caller.run(operations.get_json(path, query), budget=budget)
+
+    async def _without_challenge(self, operation: Operation[T | TokenRequired], link_id: str, budget: Budget) -> T:
+        """Run a call that cannot go on after a challenge: its pending session is on the error."""
+        result = await self._caller.run(operation, budget=budget)
+        if not isinstance(result, TokenRequired):
+            return result
+        pending = await self._logins.begin(result, operation=operation.name, budget=budget, link_id=link_id)
+        raise MfaRequiredError(pending=pending, request_id=result.request_id)

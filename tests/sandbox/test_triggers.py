@@ -1,0 +1,60 @@
+"""Every trigger of ours does what its sentence says (documentation section 11.2 for the errors)."""
+
+from typing import Any
+
+import pytest
+
+from belvo_links.sandbox import OWN_TRIGGERS
+
+OTHER_SHAPES = {"sim_legacy_428", "sim_bare_428", "sim_string_expiry"}
+ERRORS = {
+    "sim_too_many_sessions": (400, "too_many_sessions"),
+    "sim_too_many_once": (400, "too_many_sessions"),
+    "sim_institution_down": (400, "institution_down"),
+    "sim_institution_unavailable": (400, "institution_unavailable"),
+    "sim_institution_inactive": (400, "institution_inactive"),
+    "sim_login_error": (400, "login_error"),
+    "sim_account_locked": (400, "login_error"),
+    "sim_access_forbidden": (400, "login_error"),
+    "sim_not_attempted": (400, "login_error"),
+    "sim_missing_credentials": (400, "login_error"),
+    "sim_mfa_unsupported": (400, "login_error"),
+    "sim_login_unexpected": (400, "login_error"),
+    "sim_activation_failed": (400, "activation_failed"),
+    "sim_unsupported_operation": (400, "unsupported_operation"),
+    "sim_403": (403, "access_to_resource_denied"),
+    "sim_408": (408, "request_timeout"),
+    "sim_500": (500, "unexpected_error"),
+}
+AT_ONCE = {"sim_mfa_update", "sim_mfa_detail", "sim_mfa_delete", "sim_mfa_refresh"}
+
+
+@pytest.mark.parametrize("username", ERRORS)
+async def test_a_registration_fails_as_told(api: Any, box: Any, username: str) -> None:
+    """At any institution, without leaving a link."""
+    for institution in ("erebor_mx_retail", "heimdall_br_retail"):
+        reply = await api.register(username, institution=institution)
+        assert (reply.status, reply.code) == ERRORS[username]
+    assert box.links == []
+
+
+def test_the_seven_wordings_of_a_login_error_are_all_there() -> None:
+    """Only the message tells them apart."""
+    problems = [trigger.error for trigger in OWN_TRIGGERS.values()]
+    assert len({problem.message for problem in problems if problem and problem.code == "login_error"}) == 7
+
+
+async def test_too_many_sessions_may_pass(api: Any) -> None:
+    """Once per user and institution."""
+    assert (await api.register("sim_too_many_once")).status == 400
+    assert (await api.register("sim_too_many_once")).status == 201
+    assert (await api.register("sim_too_many_once", institution="erebor_co_retail")).status == 400
+
+
+@pytest.mark.parametrize("username", sorted(set(OWN_TRIGGERS) - set(ERRORS)))
+async def test_the_others_ask_or_register(api: Any, box: Any, username: str) -> None:
+    """All the rest is 428, or 201 for those that ask later."""
+    body = {"institution": "tatooine_mx_fiscal", "username": username, "password": "any"}
+    reply = await api("POST", "/api/links/", body, checked=username not in OTHER_SHAPES)
+    assert reply.status == (201 if username in AT_ONCE else 428)
+    assert [link["status"] for link in box.links] == ["valid" if username in AT_ONCE else "unconfirmed"]
