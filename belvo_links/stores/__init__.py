@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from belvo_links.stores.base import PendingStore, StoredRecord
     from belvo_links.stores.memory import MemoryStore
+    from belvo_links.stores.sqlite import SqliteStore
 
-__all__ = ["MemoryStore", "PendingStore", "StoredRecord"]
+__all__ = ["MemoryStore", "PendingStore", "SqliteStore", "StoredRecord"]
 
 _HOMES = {
     "MemoryStore": "belvo_links.stores.memory",
     "PendingStore": "belvo_links.stores.base",
+    "SqliteStore": "belvo_links.stores.sqlite",
     "StoredRecord": "belvo_links.stores.base",
 }
+_EXTRAS = {"belvo_links.stores.sqlite": "sqlite"}
 
 
 def __getattr__(name: str) -> object:
@@ -23,4 +26,11 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(import_module(_HOMES[name]), name)
+    home = _HOMES[name]
+    try:
+        return getattr(import_module(home), name)
+    except ModuleNotFoundError as error:
+        if home not in _EXTRAS or (error.name or "").startswith("belvo_links"):
+            raise
+        msg = f"{name} needs the extra [{_EXTRAS[home]}]: pip install 'belvo-links[{_EXTRAS[home]}]'"
+        raise ModuleNotFoundError(msg, name=error.name) from None

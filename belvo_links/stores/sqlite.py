@@ -1,0 +1,222 @@
+"""A store in an SQLite file: survives restarts, and is safe for several processes of one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import aiosqlite
+
+from belvo_links.errors import StoredFormatError, StoreError
+from belvo_links.protocol import stored
+from belvo_links.protocol.mfa import SETTLED, PendingRecord, PendingState
+from belvo_links.stores.base import KEPT_UNSETTLED, StoredRecord
+
+log: Final = logging.getLogger("belvo_links")
+
+SCHEMA_VERSION: Final = 1
+BUSY_SECONDS: Final = 10.0
+"""How long a call waits for another process that writes."""
+
+PURGE_EVERY: Final = 60.0
+"""Seconds between removals of what is over."""
+
+# The clock of the store is SQLite's, read in the statement that uses it, in seconds since 1970.
+_NOW: Final = "((julianday('now') - 2440587.5) * 86400.0)"
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS belvo_pending (
+    id TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    lease_until REAL,
+    expires_at REAL NOT NULL,
+    keep_until REAL NOT NULL,
+    record TEXT NOT NULL
+) STRICT, WITHOUT ROWID
+"""
+_INSERT: Final = f"""
+INSERT INTO belvo_pending (state, round, revision, lease_until, expires_at, keep_until, record, id)
+VALUES (:state, :round, :revision, NULL, :expires_at, {_NOW} + :kept, :record, :id)
+ON CONFLICT (id) DO NOTHING
+"""  # noqa: S608  # made of constants
+_SWAP: Final = f"""
+UPDATE belvo_pending
+SET state = :state, round = :round, revision = :revision, lease_until = {_NOW} + :lease, expires_at = :expires_at,
+    keep_until = {_NOW} + :kept, record = :record
+WHERE id = :id AND state = :old_state AND round = :old_round AND revision = :old_revision
+"""  # noqa: S608  # made of constants
+_LOAD: Final = f"SELECT record, lease_until - {_NOW} FROM belvo_pending WHERE id = ?"  # noqa: S608  # made of constants
+_SWEEP: Final = f"DELETE FROM belvo_pending WHERE keep_until < {_NOW}"  # noqa: S608  # made of constants
+_PURGE: Final = """
+DELETE FROM belvo_pending
+WHERE expires_at < CASE WHEN state IN (SELECT value FROM json_each(:settled)) THEN :before ELSE :before - :kept END
+"""
+
+
+class SqliteStore:
+    """Keeps pending records in an SQLite file.
+
+    Args:
+        path: the file; it and its folder's entry are made on first use, readable by its owner alone (0600). The
+            folder must exist, on a disk of this machine: SQLite's locks do not hold on network file systems.
+
+    Every write is synchronous (WAL, ``synchronous=FULL``), so that a claim outlives a crash of the machine. Needs the
+    extra ``[sqlite]``. Close it with :meth:`aclose` or ``async with``, unless a client does.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._connection: aiosqlite.Connection | None = None
+        self._opening = asyncio.Lock()
+        self._swept = float("-inf")
+
+    async def insert(self, record: PendingRecord) -> bool:
+        """Keep a new record; return ``False``, changing nothing, where its id exists."""
+        async with self._open() as database:
+            now = asyncio.get_running_loop().time()
+            if now - self._swept >= PURGE_EVERY:
+                self._swept = now
+                await _changes(database, _SWEEP, {})
+            return await _changes(database, _INSERT, _columns(record)) == 1
+
+    async def load(self, pending_id: str) -> StoredRecord | None:
+        """Return the record with this id, or ``None``.
+
+        Raises:
+            StoredFormatError: a version of this package that this one does not know has written it.
+        """
+        async with self._open() as database:
+            rows = list(await database.execute_fetchall(_LOAD, (pending_id,)))
+        if not rows:
+            return None
+        text, lease_left = rows[0]
+        return StoredRecord(record=stored.load(text), lease_left=lease_left)
+
+    async def swap(self, old: PendingRecord, new: PendingRecord, *, lease: float | None = None) -> bool:
+        """Replace a record if it still is what the caller saw."""
+        values = _columns(new) | {
+            "lease": lease,
+            "old_state": str(old.state),
+            "old_round": old.round,
+            "old_revision": old.revision,
+        }
+        async with self._open() as database:
+            return await _changes(database, _SWAP, values) == 1
+
+    async def iterate(self, state: PendingState | None = None) -> AsyncIterator[PendingRecord]:
+        """Yield the records, or those in one state; what cannot be read is passed over and logged."""
+        last = ""
+        while rows := await self._after(last, state):
+            for pending_id, text in rows:
+                last = pending_id
+                try:
+                    record = stored.load(text)
+                except StoredFormatError as error:
+                    log.warning("pending %s is passed over: %s", pending_id, error)
+                    continue
+                yield record
+
+    async def _after(self, last: str, state: PendingState | None) -> list[tuple[str, str]]:
+        """Return the next few rows: no statement stays open between them."""
+        query = "SELECT id, record FROM belvo_pending WHERE id > ? AND (? IS NULL OR state = ?) ORDER BY id LIMIT 100"
+        wanted = None if state is None else str(state)
+        async with self._open() as database:
+            return [(row[0], row[1]) for row in await database.execute_fetchall(query, (last, wanted, wanted))]
+
+    async def purge(self, before: datetime) -> int:
+        """Remove what is over and return how many records that were."""
+        values = {
+            "settled": "[" + ",".join(f'"{state}"' for state in SETTLED) + "]",
+            "before": before.timestamp(),
+            "kept": KEPT_UNSETTLED.total_seconds(),
+        }
+        async with self._open() as database:
+            return await _changes(database, _PURGE, values)
+
+    async def aclose(self) -> None:
+        """Close the file. It is opened again when the store is used again."""
+        async with self._opening:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[aiosqlite.Connection]:
+        """Give the connection, and turn what SQLite raises into ours."""
+        try:
+            async with self._opening:
+                if self._connection is None:
+                    self._connection = await self._connect()
+            yield self._connection
+        except (sqlite3.Error, OSError, ValueError) as error:
+            if isinstance(error, StoredFormatError):
+                raise
+            cause = type(error).__name__
+        else:
+            return
+        raise StoreError(reason=cause)
+
+    async def _connect(self) -> aiosqlite.Connection:
+        await asyncio.to_thread(_make_private, self._path)
+        connection = await aiosqlite.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            await connection.execute("PRAGMA journal_mode = WAL")
+            await connection.execute("PRAGMA synchronous = FULL")
+            await connection.execute("PRAGMA secure_delete = ON")  # an erased session leaves no trace in the file
+            await _ensure_schema(connection)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+
+def _make_private(path: Path) -> None:
+    """Make the file, or take away what others may do with it; SQLite gives its side files the same mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+
+
+async def _ensure_schema(connection: aiosqlite.Connection) -> None:
+    """Make the table, unless a later version of this package has made another."""
+    for (version,) in await connection.execute_fetchall("PRAGMA user_version"):
+        if version > SCHEMA_VERSION:
+            raise StoreError(reason=f"schema version {version} of a later package")
+    await connection.execute(_SCHEMA)
+    await connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+async def _changes(database: aiosqlite.Connection, statement: str, values: dict[str, object]) -> int:
+    """Execute a statement and return how many rows it changed."""
+    async with database.execute(statement, values) as cursor:
+        return cursor.rowcount
+
+
+def _columns(record: PendingRecord) -> dict[str, object]:
+    lifetime = max(0.0, (record.expires_at - record.created_at).total_seconds())
+    return {
+        "id": record.id,
+        "state": str(record.state),
+        "round": record.round,
+        "revision": record.revision,
+        "expires_at": record.expires_at.timestamp(),
+        "kept": lifetime if record.is_settled else lifetime + KEPT_UNSETTLED.total_seconds(),
+        "record": stored.dump(record),
+    }
