@@ -89,9 +89,8 @@ def _make_converter() -> Converter:
     converter.register_structure_hook(str, _scalar(str, "text"))
     converter.register_structure_hook(int, _scalar(int, "a whole number"))
     converter.register_structure_hook(datetime, _read_timestamp)
-    converter.register_structure_hook_func(
-        lambda kind: isinstance(kind, type) and issubclass(kind, OpenStrEnum), _read_word
-    )
+    # By class, for all enums: a predicate would come too late, since they are texts and the reader of str takes them.
+    converter.register_structure_hook(OpenStrEnum, _read_word)
     converter.register_structure_hook_func(_is(Mapping), lambda value, _: _object(value))
     converter.register_structure_hook_factory(_is(tuple), _array_reader)
 

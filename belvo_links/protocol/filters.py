@@ -93,7 +93,7 @@ def _query_value(name: str, value: object) -> str:
 
 
 def _days(name: str, value: object) -> tuple[str, str]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
         msg = f"{name}: give a sequence of two datetime.date"
         raise TypeError(msg)
     ends = tuple(value)

@@ -44,7 +44,9 @@ def _texts(value: object, _: object) -> tuple[str, ...]:
 
 
 _FIELDS: Final[Mapping[str, Any]] = {
-    "session": override(struct_hook=lambda value, _: _session(value), unstruct_hook=lambda s: s and s.reveal()),
+    "session": override(
+        struct_hook=lambda value, _: _session(value), unstruct_hook=lambda s: None if s is None else s.reveal()
+    ),
     "correlation": override(struct_hook=lambda value, _: value, unstruct_hook=lambda value: value),
     "requested": override(struct_hook=lambda value, _: _object(value), unstruct_hook=lambda value: value),
 }
@@ -143,6 +145,7 @@ def _consistent(record: PendingRecord) -> bool:
         and record.revision >= 0
         and checks.is_uuid(record.link_id)
         and (record.session is None) == settled
+        and record.session != Secret("")
         and (record.challenge is None) == settled
         and (record.claim is not None or record.state is not PendingState.SUBMITTING)
     )

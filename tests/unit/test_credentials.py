@@ -87,8 +87,9 @@ def test_a_text_is_a_text(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_text_that_utf8_cannot_say_is_refused_without_showing_it(name: str) -> None:
     """Half a surrogate pair is found early: the codec's own error would carry the whole password."""
+    wrong: Any = {name: "CANARY\ud800"}
     with pytest.raises(ValueError, match=rf"^{name}: ") as caught:
-        Credentials(**{name: "CANARY\ud800"})
+        Credentials(**wrong)
     assert not isinstance(caught.value, UnicodeError)
     assert "CANARY" not in repr(vars(caught.value)) + repr(caught.value.args)
 

@@ -113,15 +113,17 @@ def test_a_filter_outside_the_documents_is_refused_by_name(name: str, value: Any
 def test_a_filter_of_another_type_is_a_type_error_by_name(name: str, value: object) -> None:
     """Numbers are not turned into text, bytes are no sequence of texts, a list is not one value."""
     kind = (TypeError, ValueError) if name == "created_at__range" and isinstance(value, list) else TypeError
+    wrong: Any = {name: value}
     with pytest.raises(kind, match=rf"^{name}: "):
-        LinkFilter(**{name: value})
+        LinkFilter(**wrong)
 
 
 @pytest.mark.parametrize("name", [name for name, _, _ in DOCUMENTED if name.endswith(("__in", "__range", "__not_in"))])
 def test_a_single_text_is_no_sequence(name: str) -> None:
     """A text is not taken for its letters."""
+    wrong: Any = {name: "abcdef"}
     with pytest.raises(TypeError, match=rf"^{name}: "):
-        LinkFilter(**{name: "abcdef"})
+        LinkFilter(**wrong)
 
 
 @pytest.mark.parametrize("value", ["2024-01-31", datetime(2024, 1, 31)])  # noqa: DTZ001  # refused either way
