@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sized
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -167,7 +167,6 @@ class HttpTransport:
             await self._slots.acquire()  # does not suspend
         sending.has_slot = True
         try:
-            self.check()  # it may have been closed meanwhile
             return await self._exchange(request, limits, sending)
         finally:
             self._slots.release()
@@ -178,7 +177,7 @@ class HttpTransport:
         sending.must_queue = self._borrowed and _is_full(session)
         opening = least(limits.pool_wait if sending.must_queue else limits.connect, sending.opening_left())
         if opening <= 0:  # aiohttp takes 0 for "no limit"
-            raise TimeoutError
+            raise ConnectError(method=request.method, path=request.path, reason="deadline")
         headers = {
             **request.headers,
             "Accept": "application/json",
@@ -246,11 +245,10 @@ class HttpTransport:
             await keeper.aclose()
         elif home.is_running():
             await _run_elsewhere(keeper.aclose(), home)
-        elif home.is_closed():
+        elif home.is_closed():  # one that is halted closes it when it goes on or is shut down
             # Reached only where it was not shut down as asyncio.run does it; there is nothing to wait for then.
             with contextlib.suppress(RuntimeError):
                 await session.close()
-        # A loop that is halted closes the session when it goes on or is shut down: see _owned_session.
 
     def __del__(self) -> None:
         if getattr(self, "_keeper", None) is None or self._closed:
@@ -267,8 +265,8 @@ class HttpTransport:
 async def _owned_session() -> AsyncGenerator[aiohttp.ClientSession]:
     """Keep a session open until this generator is closed.
 
-    Event loops close generators that were forgotten, and all that are left when they are shut down. So a session that
-    lives in one ends with its loop, and with a client that nobody closed, without sockets being left behind.
+    Event loops close generators that were forgotten, and, when they are shut down, all that are left. So a session that
+    lives in one ends with its loop, and with a client that nobody closed, and leaves no sockets behind.
     """
     # The number of connections is bounded by our own slots, so that waiting for one can be told apart.
     connector = aiohttp.TCPConnector(limit=0)
@@ -293,18 +291,15 @@ def _refuse_collisions(session: aiohttp.ClientSession) -> None:
 
 def _narrowest(session: aiohttp.ClientSession, most: int) -> int:
     """Return how many requests to have under way, so that waiting happens at our own slots, where it can be told."""
-    connector = session.connector
-    limits = (most,) if connector is None else (most, connector.limit, connector.limit_per_host)
-    return min(limit for limit in limits if limit > 0)  # aiohttp says 0 for "no limit"
+    limits = (c.limit, c.limit_per_host) if (c := session.connector) is not None else ()
+    return min([most, *(limit for limit in limits if limit > 0)])  # aiohttp says 0 for "no limit"
 
 
 def _is_full(session: aiohttp.ClientSession) -> bool:
-    """Return whether others have taken all connections of a borrowed session, so that a request waits for one.
-
-    aiohttp has no public way to ask. Without an answer, waiting is taken for connecting.
-    """
+    """Return whether others have taken all connections of a borrowed session, so that a request waits for one."""
     if (connector := session.connector) is None:
         return False
+    # aiohttp has no public way to ask. Without an answer, waiting is taken for connecting.
     taken = len(getattr(connector, "_acquired", ()))
     per_host: Mapping[object, Sized] = getattr(connector, "_acquired_per_host", {})
     most = max(map(len, per_host.values()), default=0)
@@ -327,6 +322,9 @@ class _Sending:
         self.must_queue = False
         self._reached_aiohttp = False
         self._sent = False
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # tools that record calls, as aioresponses does, would copy the event loop along
 
     def opening_left(self) -> float | None:
         """Return the seconds until it is too late to begin sending, or ``None`` where it never is."""

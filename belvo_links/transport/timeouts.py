@@ -23,16 +23,19 @@ class Timeouts:
             waits (documentation section 4 suggests at least 120).
         connect: to open a connection, TLS included.
         pool_wait: to wait for a free connection, and, but for iterations and bulk work, for a slot of the limiter.
+        lease_slack: how much longer than one attempt a claim lasts: for recording it and what came of it. A claim that
+            runs out while its process lives lets others take the session for indeterminate; it sends nothing twice.
     """
 
     read: float = attrs.field(default=30.0, validator=_seconds)
     login: float = attrs.field(default=150.0, validator=_seconds)
     connect: float = attrs.field(default=10.0, validator=_seconds)
     pool_wait: float = attrs.field(default=60.0, validator=_seconds)
+    lease_slack: float = attrs.field(default=30.0, validator=_seconds)
 
     def lease(self) -> float:
         """Return how long, in seconds, a claim must last: longer than one attempt can take."""
-        return self.pool_wait + self.connect + self.login + 30.0
+        return self.pool_wait + self.connect + self.login + self.lease_slack
 
 
 @attrs.frozen(kw_only=True)

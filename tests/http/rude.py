@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -51,7 +53,9 @@ class Peer:
         return await self.reader.read()
 
     def reset(self) -> None:
-        """Drop the connection without a goodbye."""
+        """Drop the connection without a goodbye: what is closed with nothing to linger for is reset."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
@@ -133,8 +137,6 @@ def replying(data: bytes, *, hang_up: bool = True) -> Behaviour:
 
 def free_port() -> int:
     """A port on which nobody listens, a moment later."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

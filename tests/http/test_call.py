@@ -90,7 +90,7 @@ def answering(*replies: bytes | int, headers: str = "") -> Behaviour:
 
 # --- repeats ---------------------------------------------------------------------------------------------------
 
-SENT = {
+SENT: dict[str, tuple[bytes | int, dict[Repeat, int]]] = {
     # what the server does: how many requests come in, per kind of operation (documentation section 11.3)
     "lost": (DROP, {Repeat.READ: 3, Repeat.DELETE: 3, Repeat.CHANGE: 1, Repeat.NEVER: 1}),
     "429": (429, {Repeat.READ: 3, Repeat.DELETE: 3, Repeat.CHANGE: 3, Repeat.NEVER: 1}),
@@ -101,7 +101,7 @@ SENT = {
 
 @pytest.mark.parametrize("repeat", list(Repeat))
 @pytest.mark.parametrize("what", list(SENT))
-async def test_what_is_repeated_as_the_server_counts_it(what: str, repeat: Repeat):
+async def test_what_is_repeated_as_the_server_counts_it(what: str, repeat: Repeat) -> None:
     """The table of retry.py, seen from the other end of the line."""
     reply, expected = SENT[what]
     async with rude(answering(reply)) as server:
@@ -115,7 +115,7 @@ async def test_what_is_repeated_as_the_server_counts_it(what: str, repeat: Repea
 
 
 @pytest.mark.parametrize("repeat", list(Repeat))
-async def test_a_refused_connection_is_tried_again_but_for_what_carries_a_token(repeat: Repeat):
+async def test_a_refused_connection_is_tried_again_but_for_what_carries_a_token(repeat: Repeat) -> None:
     """And the error says how often."""
     one = caller(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(ConnectError) as caught:
@@ -125,7 +125,7 @@ async def test_a_refused_connection_is_tried_again_but_for_what_carries_a_token(
 
 
 @pytest.mark.parametrize("failures", [(DROP,), (503,), (429,), (DROP, 503)])
-async def test_a_read_succeeds_after_transient_failures(failures: tuple[bytes | int, ...]):
+async def test_a_read_succeeds_after_transient_failures(failures: tuple[bytes | int, ...]) -> None:
     """The caller sees the result alone."""
     async with rude(answering(*failures, 200)) as server:
         one = caller(server.url)
@@ -135,7 +135,7 @@ async def test_a_read_succeeds_after_transient_failures(failures: tuple[bytes | 
 
 
 @pytest.mark.parametrize("before", [(DROP,), (503,), (DROP, 429), (429, DROP)])
-async def test_a_deletion_that_finds_nothing_after_a_doubtful_failure_is_done(before: tuple[bytes | int, ...]):
+async def test_a_deletion_that_finds_nothing_after_a_doubtful_failure_is_done(before: tuple[bytes | int, ...]) -> None:
     """The first attempt may have deleted it, and now it is gone: that is what was asked for."""
     async with rude(answering(*before, 404)) as server:
         one = caller(server.url)
@@ -144,7 +144,7 @@ async def test_a_deletion_that_finds_nothing_after_a_doubtful_failure_is_done(be
 
 
 @pytest.mark.parametrize("before", [(), (429,)])
-async def test_a_deletion_that_finds_nothing_without_doubt_is_an_error(before: tuple[int, ...]):
+async def test_a_deletion_that_finds_nothing_without_doubt_is_an_error(before: tuple[int, ...]) -> None:
     """Nothing of ours can have deleted it."""
     async with rude(answering(*before, 404)) as server:
         one = caller(server.url)
@@ -153,7 +153,7 @@ async def test_a_deletion_that_finds_nothing_without_doubt_is_an_error(before: t
         await close(one)
 
 
-async def test_retry_after_is_waited_for_and_no_longer_than_the_ceiling():
+async def test_retry_after_is_waited_for_and_no_longer_than_the_ceiling() -> None:
     """The service asks for an hour, the policy gives 20 milliseconds, jitter or not."""
     async with rude(answering(429, 200, headers="Retry-After: 3600\r\n")) as server:
         one = caller(server.url, retry=RetryPolicy(base=0.0, ceiling=0.02))
@@ -165,7 +165,7 @@ async def test_retry_after_is_waited_for_and_no_longer_than_the_ceiling():
     assert took >= 0.02
 
 
-async def test_a_wait_that_does_not_fit_raises_at_once():
+async def test_a_wait_that_does_not_fit_raises_at_once() -> None:
     """Sleeping into a timeout helps nobody: the error that is at hand is the better answer."""
     async with rude(answering(429, headers="Retry-After: 20\r\n")) as server:
         one = caller(server.url, retry=RetryPolicy())
@@ -176,7 +176,7 @@ async def test_a_wait_that_does_not_fit_raises_at_once():
     assert len(server.requests) == 1
 
 
-async def test_cancelled_between_two_attempts_there_is_no_other():
+async def test_cancelled_between_two_attempts_there_is_no_other() -> None:
     """The pause can be cancelled like everything else."""
     async with rude(answering(503)) as server:
         one = caller(server.url, retry=RetryPolicy(base=60, ceiling=60))
@@ -194,13 +194,13 @@ async def test_cancelled_between_two_attempts_there_is_no_other():
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan")])
-async def test_a_timeout_of_nothing_is_refused(timeout: float):
+async def test_a_timeout_of_nothing_is_refused(timeout: float) -> None:
     """None is how to say "no limit"."""
     with pytest.raises(ValueError, match="timeout"):
         Budget(timeout)
 
 
-async def test_a_budget_counts_down_and_not_below_zero():
+async def test_a_budget_counts_down_and_not_below_zero() -> None:
     """And without a limit everything fits."""
     budget = Budget(0.001)
     assert budget.allows(0.0)
@@ -212,7 +212,7 @@ async def test_a_budget_counts_down_and_not_below_zero():
 
 
 @pytest.mark.parametrize("lane", [None, Lane.PERSON, Lane.BULK])
-async def test_the_timeout_cuts_the_wait_for_the_limiter(lane: Lane | None):
+async def test_the_timeout_cuts_the_wait_for_the_limiter(lane: Lane | None) -> None:
     """Nothing was sent; also bulk work, which has no other limit there."""
     limiter = LocalLimiter(RateLimit(1, 60.0))
     await limiter.acquire(Lane.CALL)
@@ -224,7 +224,7 @@ async def test_the_timeout_cuts_the_wait_for_the_limiter(lane: Lane | None):
     assert server.connections == 0
 
 
-async def test_the_wait_for_the_limiter_is_bounded_without_a_timeout_too():
+async def test_the_wait_for_the_limiter_is_bounded_without_a_timeout_too() -> None:
     """By `timeouts.pool_wait`, but for bulk work, which waits its turn."""
     limiter = LocalLimiter(RateLimit(1, 0.1))
     await limiter.acquire(Lane.CALL)
@@ -238,7 +238,7 @@ async def test_the_wait_for_the_limiter_is_bounded_without_a_timeout_too():
 
 
 @pytest.mark.parametrize("repeat", [Repeat.READ, Repeat.NEVER])
-async def test_the_timeout_cuts_a_slow_reply(repeat: Repeat):
+async def test_the_timeout_cuts_a_slow_reply(repeat: Repeat) -> None:
     """It was sent, so it is lost, and there is no time for another attempt."""
 
     async def behave(peer: Peer) -> None:
@@ -255,7 +255,7 @@ async def test_the_timeout_cuts_a_slow_reply(repeat: Repeat):
 
 
 @pytest.mark.parametrize("logs_in", [True, False])
-async def test_calls_that_log_in_have_a_limit_of_their_own(logs_in: bool):
+async def test_calls_that_log_in_have_a_limit_of_their_own(logs_in: bool) -> None:
     """The institution takes its time."""
 
     async def behave(peer: Peer) -> None:
@@ -270,7 +270,7 @@ async def test_calls_that_log_in_have_a_limit_of_their_own(logs_in: bool):
         await close(one)
 
 
-async def test_every_attempt_takes_a_slot_of_the_limiter():
+async def test_every_attempt_takes_a_slot_of_the_limiter() -> None:
     """Retries count too: the service counts them."""
 
     class Counting:
@@ -292,7 +292,7 @@ async def test_every_attempt_takes_a_slot_of_the_limiter():
 # --- one attempt -----------------------------------------------------------------------------------------------
 
 
-async def test_a_lost_reply_says_how_to_look_for_what_it_was_about():
+async def test_a_lost_reply_says_how_to_look_for_what_it_was_about() -> None:
     """The operation knows; the transport does not."""
     async with rude(answering(DROP)) as server:
         one = caller(server.url)
@@ -301,7 +301,7 @@ async def test_a_lost_reply_says_how_to_look_for_what_it_was_about():
         await close(one)
 
 
-async def test_the_deadline_and_on_send_reach_the_transport():
+async def test_the_deadline_and_on_send_reach_the_transport() -> None:
     """`once` is what a submission uses."""
     seen: list[tuple[AttemptLimits, Any]] = []
 
@@ -323,7 +323,7 @@ async def test_the_deadline_and_on_send_reach_the_transport():
 # --- the log ---------------------------------------------------------------------------------------------------
 
 
-async def test_the_log_tells_what_happened_and_no_secret(caplog: pytest.LogCaptureFixture):
+async def test_the_log_tells_what_happened_and_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     """Method, masked path, outcome: no query, no body, no keys, no id."""
     caplog.set_level(logging.DEBUG)
     async with rude(answering(503, DROP, 200)) as server:
@@ -342,7 +342,7 @@ async def test_the_log_tells_what_happened_and_no_secret(caplog: pytest.LogCaptu
         assert secret not in caplog.text
 
 
-async def test_the_log_tells_of_a_cancelled_call(caplog: pytest.LogCaptureFixture):
+async def test_the_log_tells_of_a_cancelled_call(caplog: pytest.LogCaptureFixture) -> None:
     """Cancelled is an outcome too."""
     caplog.set_level(logging.DEBUG, "belvo_links")
 
@@ -361,7 +361,7 @@ async def test_the_log_tells_of_a_cancelled_call(caplog: pytest.LogCaptureFixtur
     assert "never: PATCH /api/links/{…}/: cancelled" in caplog.text
 
 
-async def test_what_interpret_raises_is_not_repeated_when_repeating_cannot_mend_it():
+async def test_what_interpret_raises_is_not_repeated_when_repeating_cannot_mend_it() -> None:
     """A reply that does not parse will not parse the next time."""
 
     def fail(_: Response) -> None:

@@ -15,7 +15,7 @@ from tests.http.rude import OK, Peer, polite, replying, rude, told
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_request_goes_out_once_with_our_headers_and_its_reply_is_read(method: str):
+async def test_a_request_goes_out_once_with_our_headers_and_its_reply_is_read(method: str) -> None:
     """The plain case: origin, keys, body and nothing that nobody asked for."""
     async with rude(polite) as server:
         carrier = transport(server.url)
@@ -35,7 +35,7 @@ async def test_a_request_goes_out_once_with_our_headers_and_its_reply_is_read(me
         assert "content-type" not in seen.headers
 
 
-async def test_query_and_path_are_encoded_once_and_the_base_path_is_kept():
+async def test_query_and_path_are_encoded_once_and_the_base_path_is_kept() -> None:
     """A base address may hold a path; names and values of the query are encoded, what the path holds is left."""
     request = Request(method="GET", path="/api/links/", query=(("id", "a b"), ("id", "c&d/é")))
     async with rude(polite) as server:
@@ -45,7 +45,7 @@ async def test_query_and_path_are_encoded_once_and_the_base_path_is_kept():
     assert server.requests[0].path == "/proxy/api/links/?id=a+b&id=c%26d/%C3%A9"
 
 
-async def test_a_connection_is_reused_after_a_reply_was_read_to_its_end():
+async def test_a_connection_is_reused_after_a_reply_was_read_to_its_end() -> None:
     """Ten requests, one connection."""
     async with rude(polite) as server:
         carrier = transport(server.url)
@@ -56,7 +56,7 @@ async def test_a_connection_is_reused_after_a_reply_was_read_to_its_end():
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_reply_dropped_after_processing_is_lost(method: str):
+async def test_a_reply_dropped_after_processing_is_lost(method: str) -> None:
     """The server got the request and hung up without a word: it may have been carried out."""
     async with rude(replying(b"")) as server:
         carrier = transport(server.url)
@@ -69,7 +69,7 @@ async def test_a_reply_dropped_after_processing_is_lost(method: str):
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_connection_reset_after_the_request_is_a_lost_reply(method: str):
+async def test_a_connection_reset_after_the_request_is_a_lost_reply(method: str) -> None:
     """The same with a reset instead of a goodbye, which surfaces as an OSError."""
 
     async def behave(peer: Peer) -> None:
@@ -86,7 +86,7 @@ async def test_a_connection_reset_after_the_request_is_a_lost_reply(method: str)
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("method", METHODS)
-async def test_accepting_and_hanging_up_is_never_taken_for_a_reply(method: str, how: str):
+async def test_accepting_and_hanging_up_is_never_taken_for_a_reply(method: str, how: str) -> None:
     """Whether the request was still written is a race; what counts is that the report does not claim too little."""
 
     async def behave(peer: Peer) -> None:
@@ -104,7 +104,7 @@ async def test_accepting_and_hanging_up_is_never_taken_for_a_reply(method: str, 
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_kept_alive_connection_closed_under_the_next_request_is_not_replayed(method: str):
+async def test_a_kept_alive_connection_closed_under_the_next_request_is_not_replayed(method: str) -> None:
     """aiohttp repeats GET, PUT and DELETE by itself here: a token inside a PUT would reach the server twice."""
     served = asyncio.Event()
 
@@ -132,7 +132,7 @@ async def test_a_kept_alive_connection_closed_under_the_next_request_is_not_repl
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_connection_that_dies_in_the_moment_of_writing_is_not_replayed(method: str):
+async def test_a_connection_that_dies_in_the_moment_of_writing_is_not_replayed(method: str) -> None:
     """The server closes while the client sends: not more than one request comes in, and it is reported as lost."""
     session = aiohttp.ClientSession()
 
@@ -176,7 +176,7 @@ async def test_a_connection_that_dies_in_the_moment_of_writing_is_not_replayed(m
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
-async def test_a_cut_or_unreadable_reply_is_lost(method: str, cut: bytes):
+async def test_a_cut_or_unreadable_reply_is_lost(method: str, cut: bytes) -> None:
     """Whatever aiohttp calls it: the request was sent, and there is no reply."""
     async with rude(replying(cut)) as server:
         carrier = transport(server.url)
@@ -186,7 +186,7 @@ async def test_a_cut_or_unreadable_reply_is_lost(method: str, cut: bytes):
     assert len(server.requests) == 1
 
 
-async def test_a_gateways_page_is_handed_on_as_it_is():
+async def test_a_gateways_page_is_handed_on_as_it_is() -> None:
     """Reading it is not the transport's business."""
     page = b"<html>Bad gateway</html>"
     head = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(page)
@@ -197,7 +197,7 @@ async def test_a_gateways_page_is_handed_on_as_it_is():
     assert (reply.status, reply.body, reply.headers["content-type"]) == (502, page, "text/html")
 
 
-async def test_an_endless_body_is_refused_at_the_limit_in_bounded_memory():
+async def test_an_endless_body_is_refused_at_the_limit_in_bounded_memory() -> None:
     """The rest is never read, the connection is not used again, and no more than the limit is held."""
 
     async def behave(peer: Peer) -> None:
@@ -222,7 +222,7 @@ async def test_an_endless_body_is_refused_at_the_limit_in_bounded_memory():
     assert peak < 8_000_000
 
 
-async def test_a_bomb_is_defused_at_the_limit():
+async def test_a_bomb_is_defused_at_the_limit() -> None:
     """A hundred kilobytes that unpack to a hundred megabytes are unpacked no further than allowed."""
     bomb = gzip.compress(bytes(100_000_000))
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
@@ -240,7 +240,7 @@ async def test_a_bomb_is_defused_at_the_limit():
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "GZIP"])
-async def test_a_packed_reply_is_unpacked(encoding: str):
+async def test_a_packed_reply_is_unpacked(encoding: str) -> None:
     """Also where a borrowed session would not; a reply without a body has nothing to unpack."""
     pack = zlib.compress if encoding == "deflate" else gzip.compress
     body = pack(b'{"count":0}')
@@ -262,19 +262,20 @@ async def test_a_packed_reply_is_unpacked(encoding: str):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\n"], ids=["silence", "headers that do not end"])
-async def test_a_reply_that_does_not_come_is_lost_after_its_limit(method: str, begun: bytes):
+async def test_a_reply_that_does_not_come_is_lost_after_its_limit(method: str, begun: bytes) -> None:
     """The server has the request and stays silent."""
     async with rude(replying(begun, hang_up=False)) as server:
         carrier = transport(server.url)
-        with pytest.raises(ResponseLostError):
-            await carrier.send(a(method), limits=limits(reply=0.05))
+        async with asyncio.timeout(2):
+            with pytest.raises(ResponseLostError):
+                await carrier.send(a(method), limits=limits(reply=0.05))
         await server.all_gone.wait()
         await carrier.aclose()
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
-async def test_a_dribbling_reply_is_cut_at_its_limit(method: str):
+async def test_a_dribbling_reply_is_cut_at_its_limit(method: str) -> None:
     """A byte now and then keeps any limit between two reads away; the limit is for the whole reply."""
 
     async def behave(peer: Peer) -> None:
@@ -293,9 +294,28 @@ async def test_a_dribbling_reply_is_cut_at_its_limit(method: str):
         await carrier.aclose()
 
 
+async def test_dribbling_headers_are_cut_too() -> None:
+    """Without a body the moment of sending is not known: then connecting and replying share one limit."""
+
+    async def behave(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nX: ")
+        while True:
+            await peer.send(b"x")
+            await asyncio.sleep(0.01)
+
+    async with rude(behave) as server:
+        carrier = transport(server.url)
+        async with asyncio.timeout(2):
+            with pytest.raises(ResponseLostError):
+                await carrier.send(a("GET"), limits=limits(reply=0.05, connect=0.05))
+        await server.all_gone.wait()
+        await carrier.aclose()
+
+
 @pytest.mark.parametrize("limit", ["reply", "total"])
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
-async def test_after_a_timeout_no_half_read_connection_is_used_again(method: str, limit: str):
+async def test_after_a_timeout_no_half_read_connection_is_used_again(method: str, limit: str) -> None:
     """The late rest of one reply must not be taken for the next one."""
 
     async def behave(peer: Peer) -> None:
@@ -318,7 +338,7 @@ async def test_after_a_timeout_no_half_read_connection_is_used_again(method: str
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
-async def test_a_broken_status_line_that_echoes_the_request_is_not_repeated_to_the_caller(method: str):
+async def test_a_broken_status_line_that_echoes_the_request_is_not_repeated_to_the_caller(method: str) -> None:
     """aiohttp's own error shows the bytes of the reply and our headers: neither it nor its text may be left."""
 
     async def behave(peer: Peer) -> None:
@@ -339,7 +359,7 @@ async def test_a_broken_status_line_that_echoes_the_request_is_not_repeated_to_t
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirects_are_not_followed_and_the_second_origin_learns_nothing(status: int):
+async def test_redirects_are_not_followed_and_the_second_origin_learns_nothing(status: int) -> None:
     """A redirect is a reply like any other."""
     async with rude(polite) as other:
         head = f"HTTP/1.1 {status} Elsewhere\r\nLocation: {other.url}/api/links/\r\nContent-Length: 0\r\n\r\n"
@@ -352,7 +372,7 @@ async def test_redirects_are_not_followed_and_the_second_origin_learns_nothing(s
     assert other.connections == 0
 
 
-async def test_an_early_reply_to_a_body_that_is_still_being_sent_is_read():
+async def test_an_early_reply_to_a_body_that_is_still_being_sent_is_read() -> None:
     """A server may refuse before it has read everything."""
     request = Request(method="POST", path="/api/links/", body=a("POST").body)
     head = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -12,12 +12,12 @@ import aiohttp
 import pytest
 
 from belvo_links.errors import ClientClosedError, ConnectError, LoopMismatchError, ResponseLostError
-from belvo_links.transport.http import HttpTransport
+from belvo_links.transport.http import HttpTransport, _is_full
 from tests.http.lines import KEYS, Told, a, limits, transport
 from tests.http.rude import OK, Peer, RudeServer, polite, replying, rude
 
 
-def test_the_constructor_needs_no_loop_and_does_nothing():
+def test_the_constructor_needs_no_loop_and_does_nothing() -> None:
     """No event loop runs here, and nobody listens there."""
     carrier = transport("http://localhost:1")
     assert carrier._session is None
@@ -25,19 +25,19 @@ def test_the_constructor_needs_no_loop_and_does_nothing():
     gc.collect()
 
 
-async def test_the_session_is_opened_on_first_use():
+async def test_the_session_is_opened_on_first_use() -> None:
     """And closed with the transport; closing twice is one closing."""
     async with rude(polite) as server:
         carrier = transport(server.url)
-        assert carrier._session is None
+        assert vars(carrier)["_session"] is None
         await carrier.send(a("GET"), limits=limits())
-        assert carrier._session is not None
+        assert isinstance(carrier._session, aiohttp.ClientSession)
         await carrier.aclose()
         await server.all_gone.wait()
         await carrier.aclose()
 
 
-async def test_closing_what_was_never_opened_is_fine():
+async def test_closing_what_was_never_opened_is_fine() -> None:
     """And closes it all the same."""
     carrier = transport("http://localhost:1")
     await carrier.aclose()
@@ -45,7 +45,7 @@ async def test_closing_what_was_never_opened_is_fine():
         await carrier.send(a("GET"), limits=limits())
 
 
-async def test_use_after_closing_is_refused():
+async def test_use_after_closing_is_refused() -> None:
     """With a class of its own, before anything is sent."""
     async with rude(polite) as server:
         carrier = transport(server.url)
@@ -58,7 +58,7 @@ async def test_use_after_closing_is_refused():
     assert len(server.requests) == 1
 
 
-async def test_a_forgotten_client_gives_one_warning_and_leaves_no_connection():
+async def test_a_forgotten_client_gives_one_warning_and_leaves_no_connection() -> None:
     """Ours, and none of aiohttp's beside it; its loop then closes the session."""
     async with rude(polite) as server:
         carrier = transport(server.url)
@@ -136,7 +136,7 @@ def in_a_new_loop(coroutine: Any) -> Any:
     return results[0]
 
 
-def test_another_loop_is_refused_at_once(elsewhere: Elsewhere):
+def test_another_loop_is_refused_at_once(elsewhere: Elsewhere) -> None:
     """Instead of hanging; also after the first one has ended."""
     carrier = transport(elsewhere.url)
     assert in_a_new_loop(use(carrier)) == 200
@@ -144,7 +144,7 @@ def test_another_loop_is_refused_at_once(elsewhere: Elsewhere):
     in_a_new_loop(carrier.aclose())
 
 
-def test_closing_after_the_first_loop_is_gone(elsewhere: Elsewhere):
+def test_closing_after_the_first_loop_is_gone(elsewhere: Elsewhere) -> None:
     """The loop's own shutdown has closed the session: nothing is left to warn about, not even without `aclose`."""
     carrier = transport(elsewhere.url)
     assert in_a_new_loop(use(carrier)) == 200
@@ -155,7 +155,7 @@ def test_closing_after_the_first_loop_is_gone(elsewhere: Elsewhere):
     gc.collect()
 
 
-def test_forgetting_after_the_first_loop_is_gone_still_warns(elsewhere: Elsewhere):
+def test_forgetting_after_the_first_loop_is_gone_still_warns(elsewhere: Elsewhere) -> None:
     """Nobody closed the client, whatever became of its session."""
     carrier = transport(elsewhere.url)
     assert in_a_new_loop(use(carrier)) == 200
@@ -163,7 +163,7 @@ def test_forgetting_after_the_first_loop_is_gone_still_warns(elsewhere: Elsewher
         del carrier
 
 
-def test_closing_from_another_loop_while_the_first_runs(elsewhere: Elsewhere):
+def test_closing_from_another_loop_while_the_first_runs(elsewhere: Elsewhere) -> None:
     """The session is closed where it lives, and waited for here."""
     carrier = transport(elsewhere.url)
     assert elsewhere.run(use(carrier)) == 200
@@ -173,7 +173,7 @@ def test_closing_from_another_loop_while_the_first_runs(elsewhere: Elsewhere):
     assert isinstance(in_a_new_loop(use(carrier)), ClientClosedError)
 
 
-def test_closing_while_the_first_loop_is_halted(elsewhere: Elsewhere):
+def test_closing_while_the_first_loop_is_halted(elsewhere: Elsewhere) -> None:
     """Its session ends with it, at the latest."""
     carrier = transport(elsewhere.url)
     with asyncio.Runner(debug=True) as runner:
@@ -185,7 +185,7 @@ def test_closing_while_the_first_loop_is_halted(elsewhere: Elsewhere):
     assert carrier._session.closed
 
 
-def test_closing_after_the_first_loop_was_closed_without_being_shut_down(elsewhere: Elsewhere):
+def test_closing_after_the_first_loop_was_closed_without_being_shut_down(elsewhere: Elsewhere) -> None:
     """asyncio itself then reports the connection it was closed over; from us there is neither hang nor error."""
     carrier = transport(elsewhere.url)
     loop = asyncio.new_event_loop()
@@ -200,7 +200,7 @@ def test_closing_after_the_first_loop_was_closed_without_being_shut_down(elsewhe
         gc.collect()
 
 
-def test_a_session_borrowed_from_another_loop_is_refused(elsewhere: Elsewhere):
+def test_a_session_borrowed_from_another_loop_is_refused(elsewhere: Elsewhere) -> None:
     """It would hang."""
 
     async def borrow() -> aiohttp.ClientSession:
@@ -214,7 +214,7 @@ def test_a_session_borrowed_from_another_loop_is_refused(elsewhere: Elsewhere):
 # --- borrowed --------------------------------------------------------------------------------------------------
 
 
-async def test_a_borrowed_session_is_never_closed():
+async def test_a_borrowed_session_is_never_closed() -> None:
     """Closing the transport leaves it open; forgetting it gives no warning."""
     async with rude(polite) as server, aiohttp.ClientSession() as session:
         carrier = transport(server.url, session)
@@ -230,7 +230,20 @@ async def test_a_borrowed_session_is_never_closed():
         assert not session.closed
 
 
-async def test_a_borrowed_session_that_is_closed_is_named():
+async def test_a_borrowed_session_that_lost_its_connector_is_closed() -> None:
+    """`detach` takes it away; there is nothing to wait for then, nor to be narrowed by."""
+    session = aiohttp.ClientSession()
+    connector = session.connector
+    assert connector is not None
+    session.detach()
+    carrier = transport("http://localhost:1", session, max_connections=7)
+    assert not _is_full(session)
+    with pytest.raises(ClientClosedError):
+        await carrier.send(a("GET"), limits=limits())
+    await connector.close()
+
+
+async def test_a_borrowed_session_that_is_closed_is_named() -> None:
     """Rather than aiohttp's RuntimeError."""
     session = aiohttp.ClientSession()
     carrier = transport("http://localhost:1", session)
@@ -240,7 +253,7 @@ async def test_a_borrowed_session_that_is_closed_is_named():
 
 
 @pytest.mark.parametrize("what", ["auth", "middlewares"])
-async def test_a_borrowed_session_with_auth_or_middlewares_of_its_own_is_refused(what: str):
+async def test_a_borrowed_session_with_auth_or_middlewares_of_its_own_is_refused(what: str) -> None:
     """The one collides with our header, the other would silently be replaced."""
 
     async def pass_on(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -255,7 +268,7 @@ async def test_a_borrowed_session_with_auth_or_middlewares_of_its_own_is_refused
             transport("http://localhost:1", session)
 
 
-async def test_a_borrowed_session_may_raise_for_status():
+async def test_a_borrowed_session_may_raise_for_status() -> None:
     """Ours does not: an error is a reply."""
     head = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n[]"
     async with (
@@ -266,7 +279,7 @@ async def test_a_borrowed_session_may_raise_for_status():
     assert (reply.status, reply.body) == (400, b"[]")
 
 
-async def test_a_borrowed_session_may_have_a_base_address_headers_and_cookies():
+async def test_a_borrowed_session_may_have_a_base_address_headers_and_cookies() -> None:
     """Its base address is not ours, its `Authorization` gives way to ours, its other headers and cookies are kept."""
     async with (
         rude(polite) as server,
@@ -285,7 +298,7 @@ async def test_a_borrowed_session_may_have_a_base_address_headers_and_cookies():
     assert seen.headers["content-type"] == "application/json"
 
 
-async def test_cookies_are_kept_by_a_borrowed_session_alone():
+async def test_cookies_are_kept_by_a_borrowed_session_alone() -> None:
     """An API client has no use for them; a borrowed session's jar is its owner's business."""
     head = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1; Path=/\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -306,7 +319,7 @@ async def test_cookies_are_kept_by_a_borrowed_session_alone():
     assert [seen.headers.get("cookie") for seen in server.requests] == [None, None, None, "a=1"]
 
 
-async def test_a_borrowed_sessions_traces_are_called():
+async def test_a_borrowed_sessions_traces_are_called() -> None:
     """Begin and end of a call, and its exception."""
     called = []
     trace = aiohttp.TraceConfig()
@@ -324,13 +337,15 @@ async def test_a_borrowed_sessions_traces_are_called():
         async with aiohttp.ClientSession(trace_configs=[trace]) as other:
             with pytest.raises(ResponseLostError):
                 await transport(server.url, other).send(a("GET"), limits=limits())
-    assert called == ["TraceRequestStartParams", "TraceRequestEndParams"] + [
+    assert called == [
+        "TraceRequestStartParams",
+        "TraceRequestEndParams",
         "TraceRequestStartParams",
         "TraceRequestExceptionParams",
     ]
 
 
-async def test_a_borrowed_sessions_proxy_is_used_for_plain_http():
+async def test_a_borrowed_sessions_proxy_is_used_for_plain_http() -> None:
     """The proxy gets the whole address."""
     async with rude(polite) as proxy, aiohttp.ClientSession(proxy=proxy.url) as session:
         reply = await transport("http://belvo.example", session).send(a("PATCH"), limits=limits())
@@ -340,7 +355,7 @@ async def test_a_borrowed_sessions_proxy_is_used_for_plain_http():
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", b""], ids=["403", "drop"])
-async def test_a_proxy_that_opens_no_tunnel_was_told_nothing(answer: bytes):
+async def test_a_proxy_that_opens_no_tunnel_was_told_nothing(answer: bytes) -> None:
     """CONNECT is refused or dropped: our request was never sent, and its headers not shown."""
     told = Told()
     async with rude(replying(answer)) as proxy, aiohttp.ClientSession(proxy=proxy.url) as session:
@@ -352,7 +367,9 @@ async def test_a_proxy_that_opens_no_tunnel_was_told_nothing(answer: bytes):
     assert "authorization" not in seen.headers
 
 
-async def test_a_netrc_entry_for_the_host_is_named_as_the_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_a_netrc_entry_for_the_host_is_named_as_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With `trust_env`, aiohttp adds keys of its own: it refuses both, or (3.13.0) replaces ours, which we undo."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine localhost login somebody password else\n")
@@ -367,7 +384,7 @@ async def test_a_netrc_entry_for_the_host_is_named_as_the_cause(tmp_path: Path, 
             assert [seen.headers["authorization"] for seen in server.requests] == [KEYS]
 
 
-async def test_trust_env_without_a_netrc_entry_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_trust_env_without_a_netrc_entry_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment's proxy is looked up, and there is none."""
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):

@@ -4,11 +4,10 @@ aioresponses passes middlewares and connectors by, so that here nothing is known
 connections is tested over real sockets beside this file.
 """
 
-from typing import Any
-
 import aiohttp
 import pytest
 from aioresponses import aioresponses
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from belvo_links.errors import ConnectError, ResponseLostError, TransportError
@@ -21,7 +20,7 @@ BASE = "https://sandbox.belvo.com"
 LINKS = f"{BASE}/api/links/"
 
 
-async def test_a_reply_is_read_with_lower_case_headers(mocked: aioresponses):
+async def test_a_reply_is_read_with_lower_case_headers(mocked: aioresponses) -> None:
     """Status, headers, body: all that is known of a reply."""
     mocked.get(LINKS, status=429, body=b"[]", headers={"Retry-After": "30"})
     carrier = transport(BASE)
@@ -30,7 +29,7 @@ async def test_a_reply_is_read_with_lower_case_headers(mocked: aioresponses):
     assert (reply.status, reply.body, reply.headers["retry-after"]) == (429, b"[]", "30")
 
 
-async def test_the_call_carries_our_keys_and_follows_nothing(mocked: aioresponses):
+async def test_the_call_carries_our_keys_and_follows_nothing(mocked: aioresponses) -> None:
     """Per request, not per session; redirects off; a status is never raised."""
     mocked.patch(LINKS, status=200, payload={})
     carrier = transport(BASE)
@@ -44,7 +43,7 @@ async def test_the_call_carries_our_keys_and_follows_nothing(mocked: aioresponse
     assert await call.kwargs["data"].as_bytes() == TOKEN
 
 
-async def test_a_query_goes_into_the_address(mocked: aioresponses):
+async def test_a_query_goes_into_the_address(mocked: aioresponses) -> None:
     """Names and values are given plain."""
     mocked.get(f"{LINKS}?page=2&status__in=valid,invalid", status=200, payload={})
     request = Request(method="GET", path="/api/links/", query=(("page", "2"), ("status__in", "valid,invalid")))
@@ -54,7 +53,7 @@ async def test_a_query_goes_into_the_address(mocked: aioresponses):
 
 
 @pytest.mark.parametrize(
-    ("error", "ours"),
+    "error, ours",
     [
         (aiohttp.ServerDisconnectedError(), ResponseLostError),
         (aiohttp.ClientOSError(104, "reset"), ResponseLostError),
@@ -72,7 +71,7 @@ async def test_a_query_goes_into_the_address(mocked: aioresponses):
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
 async def test_every_error_becomes_one_of_ours(
     method: str, error: Exception, ours: type[TransportError], mocked: aioresponses
-):
+) -> None:
     """In doubt it was sent; and nothing of aiohttp's error is passed on but its name."""
     mocked.add(LINKS, method, exception=error)
     carrier = transport(BASE)
@@ -84,13 +83,10 @@ async def test_every_error_becomes_one_of_ours(
     assert "password" not in told(caught.value)
 
 
-async def test_an_error_with_our_headers_inside_does_not_show_them(mocked: aioresponses):
+async def test_an_error_with_our_headers_inside_does_not_show_them(mocked: aioresponses) -> None:
     """The repr of aiohttp's ClientResponseError prints the Authorization header."""
-    info: Any = aiohttp.RequestInfo(
-        URL(LINKS),
-        "PATCH",
-        aiohttp.client_reqrep.CIMultiDictProxy(aiohttp.client_reqrep.CIMultiDict(Authorization=KEYS)),
-    )
+    headers = CIMultiDictProxy(CIMultiDict(Authorization=KEYS))
+    info = aiohttp.RequestInfo(URL(LINKS), "PATCH", headers)
     mocked.patch(LINKS, exception=aiohttp.ClientResponseError(info, (), message="918273"))
     carrier = transport(BASE)
     request = Request(method="PATCH", path="/api/links/", body=Secret(TOKEN))
