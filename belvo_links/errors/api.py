@@ -73,7 +73,7 @@ class ApiError(BelvoLinksError):
     def describe(self) -> str:
         """Say what was refused, with Belvo's message where it is a documented text."""
         first = super().describe()
-        return f"{first} Belvo says: “{self.documented}”" if self.documented else first
+        return f'{first} Belvo says: "{self.documented}"' if self.documented else first
 
     def details(self) -> Sequence[str]:
         """Return status, code, field, the time to wait and the request id."""

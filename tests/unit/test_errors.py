@@ -126,7 +126,7 @@ WORDING: list[tuple[BelvoLinksError, str]] = [
     (ApiError(status=418, **REFUSED), f"The service refused the call. [HTTP 418, {FACTS}]"),
     (
         ApiError(status=400, documented="Invalid credentials."),
-        "The service refused the call. Belvo says: “Invalid credentials.” [HTTP 400]",
+        'The service refused the call. Belvo says: "Invalid credentials." [HTTP 400]',
     ),
     (
         BadRequestError(status=400, **REFUSED),

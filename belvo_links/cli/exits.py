@@ -1,0 +1,21 @@
+"""What the exit code of a command says."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """An exit code.
+
+    3 (a login waits for its token), 4 (the outcome is unknown) and 5 (there are findings) are kept for commands to
+    come.
+    """
+
+    DONE = 0
+    FAILED = 1
+    """Refused, or it did not work."""
+    USAGE = 2
+    """Called wrongly, or without what it needs."""
+    INTERRUPTED = 130
+    """Ctrl-C, as shells count it."""

@@ -1,0 +1,138 @@
+"""``belvo-links sandbox``: the simulator on a port, until somebody interrupts it."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json as json_module
+import os
+import shlex
+import signal
+from contextlib import suppress
+from typing import Final
+from urllib.parse import urlsplit
+
+from rich.text import Text
+
+from belvo_links.cli.console import complain, output_console
+from belvo_links.cli.exits import Exit
+from belvo_links.sandbox.sandbox import Sandbox
+
+TIDY_AFTER: Final = 5.0
+"""Seconds after which the simulator's memory of requests is emptied: it is for tests, and this may run for weeks."""
+
+_LOGINS: Final = """
+To log in:
+
+  erebor_mx_retail     bnk100 and full
+  heimdall_mx_retail   mfa_numeric and numeric_code, then the token 111111"""
+
+
+async def serve(*, host: str, port: int, seed: int, json: bool) -> Exit:
+    """Serve the simulator until SIGINT or SIGTERM.
+
+    Args:
+        host: the address to listen on.
+        port: the port; 0 takes a free one.
+        seed: every identifier and the keys follow from it.
+        json: print address and keys as one line of JSON.
+    """
+    interrupted = asyncio.Event()
+    _listen_to_signals(interrupted)
+    box = Sandbox(host=host, port=port, seed=seed)
+    try:
+        await box.start()
+    except OSError as error:
+        complain("sandbox", f"cannot listen on {host}, port {port}: {_reason(error)}")
+        return Exit.FAILED
+    try:
+        if not _is_loopback(host):
+            _warn(host)
+        _announce(box, host, json=json)
+        served = await _serve(box, interrupted)
+    finally:
+        failures = await _stop(box)
+    if failures:
+        complain("sandbox", f"the simulator itself has failed: {failures}")
+        return Exit.FAILED
+    if not json:
+        print(f"\nStopped after {served} request{'' if served == 1 else 's'}.")
+    return Exit.DONE
+
+
+def _listen_to_signals(interrupted: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):  # Windows: Ctrl-C ends it as a KeyboardInterrupt
+            loop.add_signal_handler(each, interrupted.set)
+
+
+async def _serve(box: Sandbox, interrupted: asyncio.Event) -> int:
+    """Wait, and return how many requests came."""
+    served = 0
+    while not interrupted.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(interrupted.wait(), TIDY_AFTER)
+        served += len(box.requests)
+        box.requests.clear()
+        box.tokens.clear()
+    return served
+
+
+async def _stop(box: Sandbox) -> str:
+    """Stop, and return what has failed inside the simulator."""
+    try:
+        await box.stop()
+    except ExceptionGroup as group:
+        return ", ".join(sorted({repr(error) for error in group.exceptions}))
+    return ""
+
+
+def _announce(box: Sandbox, host: str, *, json: bool) -> None:
+    url = _reachable(box.url, host)
+    env = {**box.env, "BELVO_BASE_URL": url}
+    if json:
+        keys = {"url": url, "secret_id": box.secret_id, "secret_password": box.secret_password}
+        print(json_module.dumps({**keys, "env": env}), flush=True)
+        return
+    console = output_console()
+    facts = {"base URL": url, "secret id": box.secret_id, "secret password": box.secret_password}
+    console.print(Text("A pretend Belvo API is listening. Ctrl-C ends it.\n", style="bold"))
+    for name, value in facts.items():
+        console.print(Text.assemble((f"  {name:<17}", "dim"), (value, "cyan")), soft_wrap=True)
+    console.print(Text("\nFor BelvoLinks.from_env(), paste:\n", style="dim"))
+    for name, value in env.items():
+        console.print(Text(f"  export {name}={shlex.quote(value)}"), soft_wrap=True)
+    console.print(Text(_LOGINS, style="dim"), soft_wrap=True)
+    console.file.flush()
+
+
+def _warn(host: str) -> None:
+    text = f"WARNING: listening on {host}, so other machines can reach it. Its keys are no secret: whoever knows the"
+    complain("sandbox", f"{text} seed knows them. BelvoLinks itself takes plain http from this machine only.")
+
+
+def _reachable(url: str, host: str) -> str:
+    """Return an address that a client on this machine can use: a wildcard is none."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return url
+    if not address.is_unspecified:
+        return url
+    loopback = "127.0.0.1" if address.version == 4 else "[::1]"
+    return f"http://{loopback}:{urlsplit(url).port}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _reason(error: OSError) -> str:
+    """Return why, in the system's words: asyncio repeats the address in its own."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)

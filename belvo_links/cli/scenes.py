@@ -1,0 +1,355 @@
+"""The scenes of the demo: what is said, what a user would write, what is done, what the server must have received.
+
+Every scene proves what it says. Where something else happens, it raises :class:`PromiseBrokenError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import attrs
+
+from belvo_links.cli.qr import Matrix, symbol
+from belvo_links.client.links import BelvoLinks
+from belvo_links.client.pending import PendingSession
+from belvo_links.errors import AlreadyClaimedError, RefreshCooldownError
+from belvo_links.protocol.credentials import Credentials
+from belvo_links.protocol.models import Link
+from belvo_links.sandbox.faults import Fault
+from belvo_links.sandbox.sandbox import Sandbox
+from belvo_links.wire import JsonValue
+
+RIGHT: Final = "111111"
+"""The token that the simulator accepts, as Belvo's sandbox does."""
+WRONG: Final = "999999"
+CROWD: Final = 100
+"""Completions at the same time."""
+BANK_TAKES: Final = 0.25
+"""Seconds of the Complete that the crowd is after, so that all of them come while it is under way."""
+
+
+class PromiseBrokenError(Exception):
+    """A scene did not come out as promised."""
+
+
+@attrs.define
+class Stage:
+    """What the scenes play on: the simulator, a client of it, and the links so far, oldest first."""
+
+    box: Sandbox
+    belvo: BelvoLinks
+    links: list[Link] = attrs.Factory(list)
+
+
+@attrs.frozen
+class Outcome:
+    """How a scene came out.
+
+    Attributes:
+        said: one sentence for people.
+        data: the same for programs.
+        events: what happened on the way, one short line each.
+        drawing: a QR code to show.
+    """
+
+    said: str
+    data: Mapping[str, JsonValue]
+    events: tuple[str, ...] = ()
+    drawing: Matrix | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Scene:
+    """One step of the demo.
+
+    Attributes:
+        name: its title.
+        said: what it is about, in one or two sentences.
+        code: what a user would write.
+        play: does it.
+        calls: how many requests of each call the server must receive.
+        tokens: how often it must receive each token.
+    """
+
+    name: str
+    said: str
+    code: str
+    play: Callable[[Stage], Awaitable[Outcome]]
+    calls: Mapping[str, int]
+    tokens: Mapping[str, int] = attrs.field(factory=dict[str, int])
+
+
+def shown(link: Link) -> dict[str, JsonValue]:
+    """Return what the demo shows of a link."""
+    return {
+        "id": link.id,
+        "institution": link.institution,
+        "status": str(link.status),
+        "access_mode": None if link.access_mode is None else str(link.access_mode),
+        "external_id": link.external_id,
+        "created_at": link.created_at.isoformat(timespec="seconds"),
+    }
+
+
+def _promise(kept: bool, text: str) -> None:
+    if not kept:
+        raise PromiseBrokenError(text)
+
+
+def _challenged(result: Link | PendingSession, kind: str, round_: int = 1) -> PendingSession:
+    if isinstance(result, Link):
+        raise PromiseBrokenError("a challenge was expected, and a link came")
+    _promise(result.challenge.kind == kind, f"the challenge is {result.challenge.kind}, not {kind}")
+    _promise(result.round == round_, f"the challenge is of round {result.round}, not {round_}")
+    return result
+
+
+def _linked(stage: Stage, result: Link | PendingSession) -> Link:
+    if not isinstance(result, Link):
+        raise PromiseBrokenError("a link was expected, and the bank asked again")
+    _promise(result.status == "valid", f"the link is {result.status}, not valid")
+    stage.links.append(result)
+    return result
+
+
+async def _ask(stage: Stage, institution: str, credentials: Credentials, person: str) -> Link | PendingSession:
+    return await stage.belvo.register(institution, credentials, external_id=person, access_mode="single")
+
+
+def _short(link: Link) -> str:
+    return f"Link {link.id[:8]} at {link.institution}"
+
+
+async def _plain(stage: Stage) -> Outcome:
+    result = await stage.belvo.register("erebor_mx_retail", Credentials("bnk100", "full"), external_id="user-1")
+    link = _linked(stage, result)
+    return Outcome(f"{_short(link)} is {link.status}.", {"link": shown(link)})
+
+
+async def _numeric(stage: Stage) -> Outcome:
+    credentials = Credentials("mfa_numeric", "numeric_code")
+    pending = _challenged(await _ask(stage, "heimdall_mx_retail", credentials, "user-2"), "numeric")
+    challenge = pending.challenge
+    _promise(challenge.value is not None, "the challenge shows no number")
+    stored = pending.to_json()
+    _promise(RIGHT not in stored and "numeric_code" not in stored, "the stored text holds a secret of the person")
+    link = _linked(stage, await stage.belvo.restore(stored).complete(RIGHT))
+    return Outcome(
+        f"{_short(link)} is {link.status}.",
+        {"challenge": str(challenge.kind), "value": challenge.value, "link": shown(link)},
+        events=(f'The bank shows {challenge.value}: "{challenge.instructions}".', f"The person types {RIGHT}."),
+    )
+
+
+async def _qr(stage: Stage) -> Outcome:
+    credentials = Credentials("mfa_qr", "qr_code")
+    pending = _challenged(await _ask(stage, "heimdall_br_retail", credentials, "user-3"), "qr")
+    code = pending.challenge.qr
+    matrix = None if code is None else symbol(code)
+    if code is None or matrix is None:
+        raise PromiseBrokenError("the challenge shows no QR code that can be drawn")
+    link = _linked(stage, await pending.complete(RIGHT))
+    data: dict[str, JsonValue] = {"challenge": "qr", "media_type": code.media_type, "modules": len(matrix)}
+    return Outcome(
+        f"{_short(link)} is {link.status}.",
+        {**data, "link": shown(link)},
+        events=(f"The bank's app reads this code and shows {RIGHT}; the person types it.",),
+        drawing=matrix,
+    )
+
+
+async def _second_round(stage: Stage) -> Outcome:
+    first = _challenged(await _ask(stage, "gotham_mx_business", Credentials("sim_mfa_text", "any"), "user-4"), "text")
+    second = _challenged(await first.complete(WRONG), "text", round_=2)
+    _promise(second.id == first.id, "the second round has another id")
+    link = _linked(stage, await second.complete(RIGHT))
+    return Outcome(
+        f"{_short(link)} is {link.status} after {second.round} rounds.",
+        {"rounds": second.round, "same_id": second.id == first.id, "link": shown(link)},
+        events=(
+            f"Round 1: the person types {WRONG}, and the bank asks again.",
+            f"Round 2, the same pending.id: the person types {RIGHT}.",
+        ),
+    )
+
+
+async def _chain(stage: Stage) -> Outcome:
+    asked: list[str] = []
+
+    async def ask_the_person(pending: PendingSession) -> str | None:
+        asked.append(str(pending.challenge.kind))
+        return RIGHT
+
+    credentials = Credentials("sim_mfa_chain", "any")
+    link = await stage.belvo.register(
+        "heimdall_co_retail",
+        credentials,
+        external_id="user-5",
+        access_mode="single",
+        on_challenge=ask_the_person,
+    )
+    _linked(stage, link)
+    _promise(asked == ["numeric", "text"], f"the callback was asked for {', '.join(asked) or 'nothing'}")
+    return Outcome(
+        f"{_short(link)} is {link.status}; register() returned it.",
+        {"asked": list(asked), "link": shown(link)},
+        events=tuple(
+            f"Round {number}: the callback answers a {kind} challenge." for number, kind in enumerate(asked, 1)
+        ),
+    )
+
+
+async def _crowd(stage: Stage) -> Outcome:
+    credentials = Credentials("mfa_numeric", "numeric_code")
+    pending = _challenged(await _ask(stage, "gotham_co_business", credentials, "user-6"), "numeric")
+    stage.box.inject(Fault.delay(BANK_TAKES), method="PATCH", template="/api/links/")
+    calls = (stage.belvo.complete(pending.id, RIGHT) for _ in range(CROWD))
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    links = [result for result in results if isinstance(result, Link)]
+    refused = sum(isinstance(result, AlreadyClaimedError) for result in results)
+    kinds = Counter(type(result).__name__ for result in results)
+    _promise((len(links), refused) == (1, CROWD - 1), f"the calls ended as {dict(kinds)}")
+    link = _linked(stage, links[0])
+    return Outcome(
+        f"{_short(link)} is {link.status}: {CROWD} calls, one request.",
+        {
+            "calls": CROWD,
+            "links": len(links),
+            "refused": refused,
+            "refused_with": "AlreadyClaimedError",
+            "link": shown(link),
+        },
+        events=(f"1 call got the link; {refused} got AlreadyClaimedError at once and sent nothing.",),
+    )
+
+
+async def _cooldown(stage: Stage) -> Outcome:
+    link = stage.links[0]
+    accepted = await stage.belvo.refresh(link.id)
+    try:
+        await stage.belvo.refresh(link.id)
+    except RefreshCooldownError as error:
+        wait = error.retry_after
+    else:
+        raise PromiseBrokenError("a second refresh at once was accepted")
+    if wait is None:
+        raise PromiseBrokenError("the refusal does not say how long to wait")
+    stage.box.advance(seconds=wait.total_seconds())
+    again = await stage.belvo.refresh(link.id)
+    return Outcome(
+        f"{_short(link)} was refreshed twice, {wait.total_seconds() / 60:g} minutes apart.",
+        {"accepted": [accepted.request_id, again.request_id], "retry_after_seconds": wait.total_seconds()},
+        events=(
+            "The first is accepted; a webhook would tell the end.",
+            f"The second raises RefreshCooldownError, and error.retry_after is {wait}.",
+            "The simulator's clock is put forward by that; the third is accepted.",
+        ),
+    )
+
+
+async def _by_status(stage: Stage) -> Outcome:
+    credentials = Credentials("sim_mfa_text", "any")
+    _challenged(await _ask(stage, "heimdall_mx_retail", credentials, "user-7"), "text")
+    stage.box.set_status(stage.links[0].id, "invalid")
+    stage.links = [link async for link in stage.belvo.iterate()][::-1]
+    counts = Counter(str(link.status) for link in stage.links)
+    theirs = {link["id"]: link["status"] for link in stage.box.links}
+    _promise({link.id: link.status for link in stage.links} == theirs, "the list is not what the simulator holds")
+    said = ", ".join(f"{number} {status}" for status, number in counts.most_common())
+    return Outcome(
+        f"{len(stage.links)} links: {said}.",
+        {"total": len(stage.links), "by_status": dict(counts.most_common())},
+        events=("user-7 closed the page before typing a token; user-1 has a new password at the bank.",),
+    )
+
+
+SCENES: Final = (
+    Scene(
+        name="A plain registration",
+        said="This bank asks for nothing but user name and password, so the link is there at once.",
+        code="""\
+credentials = Credentials("bnk100", "full")
+link = await belvo.register("erebor_mx_retail", credentials)""",
+        play=_plain,
+        calls={"Register": 1},
+    ),
+    Scene(
+        name="A numeric challenge",
+        said="This bank wants a second factor. Belvo answers 428, and that becomes a pending session: it is stored as"
+        " text, without password or token, and continued from there.",
+        code=f"""\
+pending = await belvo.register("heimdall_mx_retail", credentials)
+stored = pending.to_json()
+link = await belvo.restore(stored).complete("{RIGHT}")""",
+        play=_numeric,
+        calls={"Register": 1, "Complete": 1},
+        tokens={RIGHT: 1},
+    ),
+    Scene(
+        name="A QR challenge",
+        said="Some banks show a code to scan. It comes as an image or as text, and is decoded either way.",
+        code=f"""\
+show(pending.challenge.qr)
+link = await pending.complete("{RIGHT}")""",
+        play=_qr,
+        calls={"Register": 1, "Complete": 1},
+        tokens={RIGHT: 1},
+    ),
+    Scene(
+        name="A wrong token, and a second round",
+        said="After a wrong token the bank asks again. That is the next round of the same pending session, not an"
+        " error.",
+        code=f"""\
+pending = await pending.complete("{WRONG}")   # round 2
+link = await pending.complete("{RIGHT}")""",
+        play=_second_round,
+        calls={"Register": 1, "Complete": 2},
+        tokens={WRONG: 1, RIGHT: 1},
+    ),
+    Scene(
+        name="Two challenges in a row, answered by a callback",
+        said="With on_challenge the SDK goes through all the rounds by itself, and the result is always a link.",
+        code="""\
+link = await belvo.register(
+    "heimdall_co_retail", credentials, on_challenge=ask_the_person
+)""",
+        play=_chain,
+        calls={"Register": 1, "Complete": 2},
+        tokens={RIGHT: 2},
+    ),
+    Scene(
+        name="A hundred completions at the same time",
+        said="A double click, a retrying proxy, a hundred workers: a one-time code goes out once. The bank takes its"
+        " time here, so that all of them come while it is busy.",
+        code=f"""\
+calls = [belvo.complete(pending.id, "{RIGHT}") for _ in range({CROWD})]
+results = await asyncio.gather(*calls, return_exceptions=True)""",
+        play=_crowd,
+        calls={"Register": 1, "Complete": 1},
+        tokens={RIGHT: 1},
+    ),
+    Scene(
+        name="A refresh and its cooldown",
+        said="Belvo refreshes a link at most once in ten minutes. An earlier attempt is refused, and the error says"
+        " how long to wait.",
+        code="""\
+await belvo.refresh(link.id)
+await belvo.refresh(link.id)   # RefreshCooldownError
+await belvo.refresh(link.id)   # ten minutes later""",
+        play=_cooldown,
+        calls={"Refresh": 3},
+    ),
+    Scene(
+        name="The links by status",
+        said="All links of the account, in one pass over its pages. Two of them need attention: one login was left"
+        " unfinished, one bank no longer accepts the password.",
+        code="""\
+links = [link async for link in belvo.iterate()]""",
+        play=_by_status,
+        calls={"Register": 1, "List": 1},
+    ),
+)
+"""The demo, in order."""
