@@ -8,12 +8,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from belvo_links.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from belvo_links.client.links import BelvoLinks
     from belvo_links.client.nameless import ExternalIdDroppedWarning
     from belvo_links.client.pages import LinkIterator
     from belvo_links.client.pending import ChallengeCallback, PendingSession
-    from belvo_links.client.settings import Environment, Waiting
+    from belvo_links.client.settings import ClientOptions, Environment, Waiting
     from belvo_links.errors import (
         AlreadyClaimedError,
         AlreadySettledError,
@@ -89,7 +91,6 @@ if TYPE_CHECKING:
     from belvo_links.transport.timeouts import Timeouts
     from belvo_links.wire import ABSENT, Absent, JsonValue, MaybeAbsent
 
-    __version__: str
 
 __all__ = [
     "ABSENT",
@@ -109,6 +110,7 @@ __all__ = [
     "ChallengeCallback",
     "ChallengeKind",
     "ClientClosedError",
+    "ClientOptions",
     "ConflictError",
     "ConnectError",
     "Credentials",
@@ -182,7 +184,7 @@ _NAMES = {
     "belvo_links.client.nameless": "ExternalIdDroppedWarning",
     "belvo_links.client.pages": "LinkIterator",
     "belvo_links.client.pending": "ChallengeCallback PendingSession",
-    "belvo_links.client.settings": "Environment Waiting",
+    "belvo_links.client.settings": "ClientOptions Environment Waiting",
     "belvo_links.errors": (
         "AlreadyClaimedError AlreadySettledError ApiError AuthenticationError "
         "BadRequestError BelvoLinksError ChallengeAbandonedError ClientClosedError "
@@ -221,10 +223,6 @@ _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()
 
 def __getattr__(name: str) -> object:
     """Resolve a public name on first use."""
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("belvo-links")
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

@@ -62,9 +62,7 @@ def undocumented(path: Path) -> Iterator[str]:
     if tree.body and ast.get_docstring(tree) is None:
         yield f"{name_of(path)}: the module"
     for node in tree.body:
-        if isinstance(
-            node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        ) and not node.name.startswith("_"):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
             overload = any("overload" in ast.unparse(decorator) for decorator in node.decorator_list)
             if not overload and ast.get_docstring(node) is None:
                 yield f"{name_of(path)}:{node.lineno}: {node.name}"
@@ -87,9 +85,7 @@ def loaded_by(code: str) -> set[str]:
 
 def test_no_module_is_longer_than_one_can_read() -> None:
     long = {
-        name_of(path): lines
-        for path in MODULES
-        if (lines := path.read_text(encoding="utf-8").count("\n")) > LONGEST
+        name_of(path): lines for path in MODULES if (lines := path.read_text(encoding="utf-8").count("\n")) > LONGEST
     }
     assert not long
 
@@ -160,9 +156,7 @@ def test_import_rules_name_every_module_of_ring_1() -> None:
 def test_banned_calls_are_banned_in_every_module_of_ring_1() -> None:
     """Ruff's list of banned calls is freed by one negated pattern; it must hold exactly ring 1."""
     patterns = [
-        pattern
-        for pattern, rules in PROJECT["tool"]["ruff"]["lint"]["per-file-ignores"].items()
-        if "TID251" in rules
+        pattern for pattern, rules in PROJECT["tool"]["ruff"]["lint"]["per-file-ignores"].items() if "TID251" in rules
     ]
     assert len(patterns) == 1
     for name in RING_1:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError, validators
 
 from belvo_links.cli.console import called, complain, error_console, output_console
 from belvo_links.cli.exits import Exit
+from belvo_links.version import __version__
 
 
 def _version() -> str:
-    return f"belvo-links {version('belvo-links')}"
+    return f"belvo-links {__version__}"
 
 
 app = App(

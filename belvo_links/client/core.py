@@ -8,14 +8,14 @@ import random
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from belvo_links.client.account import Account
 from belvo_links.client.ledger import Ledger
 from belvo_links.client.logins import Logins
 from belvo_links.client.settings import (
+    ClientOptions,
     Environment,
     Waiting,
     WaitingLike,
@@ -23,6 +23,7 @@ from belvo_links.client.settings import (
     from_environment,
     service_url,
 )
+from belvo_links.protocol import checks
 from belvo_links.stores.base import PendingStore
 from belvo_links.stores.memory import MemoryStore
 from belvo_links.transport.base import Limiter
@@ -32,6 +33,7 @@ from belvo_links.transport.limit import RateLimit
 from belvo_links.transport.limiter import LocalLimiter
 from belvo_links.transport.retry import ONCE, RetryPolicy
 from belvo_links.transport.timeouts import Timeouts
+from belvo_links.version import __version__
 
 if TYPE_CHECKING:
     import aiohttp
@@ -44,6 +46,7 @@ DEFAULT_TIMEOUTS: Final = Timeouts()
 DEFAULT_WAITING: Final = Waiting()
 
 _ID_BYTES: Final = 24
+_USER_AGENT: Final = f"belvo_links/{__version__}"
 _jitter: Final = random.random
 
 
@@ -66,7 +69,7 @@ class Core:
         max_connections: int = 100,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
-        if max_connections < 1:
+        if checks.whole_number("max_connections", max_connections) < 1:
             msg = "max_connections: give 1 or more"
             raise ValueError(msg)
         origin = service_url(environment, base_url)
@@ -76,11 +79,11 @@ class Core:
             basic_authorization(secret_id, secret_password),
             http_session=http_session,
             max_connections=max_connections,
-            user_agent=f"belvo_links/{version('belvo-links')}",
+            user_agent=_USER_AGENT,
         )
         self._caller = Caller(
             self._transport,
-            limiter=LocalLimiter(rate_limit) if isinstance(rate_limit, RateLimit) else rate_limit,
+            limiter=_limiter(rate_limit),
             retry=ONCE if retry is None else retry,
             timeouts=timeouts,
             jitter=_jitter,
@@ -98,20 +101,22 @@ class Core:
         )
 
     @classmethod
-    def from_env(cls, variables: Mapping[str, str] | None = None, **options: Any) -> Self:
+    def from_env(cls, variables: Mapping[str, str] | None = None, **options: Unpack[ClientOptions]) -> Self:
         """Make a client from environment variables.
 
         ``BELVO_SECRET_ID``, ``BELVO_SECRET_PASSWORD``, and one of ``BELVO_ENVIRONMENT`` and ``BELVO_BASE_URL``.
 
         Args:
             variables: where to look; the process's environment by default.
-            options: every other argument of the class.
+            options: every other argument of the class; an ``environment`` or ``base_url`` goes before the variables.
 
         Raises:
-            ValueError: a variable is missing; it is named.
+            ValueError: a variable is missing, or both of the last two are set; they are named.
         """
-        given = from_environment(os.environ if variables is None else variables)
-        return cls(given.pop("secret_id"), given.pop("secret_password"), **{**given, **options})
+        placed = options.get("environment") is not None or options.get("base_url") is not None
+        keys, place = from_environment(os.environ if variables is None else variables, placed=placed)
+        given: ClientOptions = {**options, **place}
+        return cls(*keys, **given)
 
     def _begin(self, timeout: float | None) -> Budget:
         """Begin a call: raise unless it can be made here and now, and return its budget."""
@@ -138,6 +143,15 @@ class Core:
         return f"<{type(self).__name__} {self._origin}>"
 
 
+def _limiter(rate_limit: object) -> Limiter | None:
+    if rate_limit is None or isinstance(rate_limit, Limiter):
+        return rate_limit
+    if isinstance(rate_limit, RateLimit):
+        return LocalLimiter(rate_limit)
+    msg = "rate_limit: give a RateLimit, a Limiter or None"
+    raise TypeError(msg)
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -147,13 +161,17 @@ def _new_id() -> str:
 
 
 def _checked(clock: Callable[[], datetime]) -> Callable[[], datetime]:
-    """Return the clock, refusing what is not aware: a naive time would be compared an hour or more off."""
+    """Return the clock, refusing what is not aware: a naive time would be compared an hour or more off.
+
+    It is asked once here, so that such a clock is found before a challenge has to be given its deadline.
+    """
 
     def checked() -> datetime:
-        now = clock()
-        if now.tzinfo is None:
+        now: object = clock()
+        if not isinstance(now, datetime) or now.utcoffset() is None:
             msg = "clock: give a callable that returns an aware datetime"
             raise ValueError(msg)
         return now.astimezone(UTC)
 
+    checked()
     return checked

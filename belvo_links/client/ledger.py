@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import finalize
 
 import attrs
 
-from belvo_links.errors import BelvoLinksError, IllegalTransitionError, PendingNotFoundError, StoreError
-from belvo_links.protocol.mfa import DeadlinePassed, Event, LeaseRanOut, PendingRecord, PendingState, advance, later
-from belvo_links.stores.base import PendingStore
+from belvo_links.errors import (
+    BelvoLinksError,
+    ClientClosedError,
+    IllegalTransitionError,
+    PendingNotFoundError,
+    StoreError,
+)
+from belvo_links.protocol.mfa import (
+    DeadlinePassed,
+    Event,
+    LeaseRanOut,
+    NotSent,
+    PendingRecord,
+    PendingState,
+    advance,
+    later,
+)
+from belvo_links.stores.base import PendingStore, StoredRecord
 
 T = TypeVar("T")
 
@@ -22,8 +38,8 @@ log: Final = logging.getLogger("belvo_links")
 STORE_LIMIT: Final = 20.0
 """Seconds after which a store that does not answer counts as unreachable."""
 
-_users: Final[WeakKeyDictionary[PendingStore, int]] = WeakKeyDictionary()
-"""How many open clients of this process use a store: it is closed with the last of them."""
+_users: Final[dict[int, int]] = {}
+"""How many open clients of this process use the store of this ``id()``: it is closed with the last of them."""
 
 
 class Ledger:
@@ -37,7 +53,14 @@ class Ledger:
     def __init__(self, store: PendingStore, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._clock = clock
-        self._in_use = False
+        self._use: finalize[[int], Ledger] | None = None
+        self._asking = 0
+        self._closed = False
+
+    def check(self) -> None:
+        """Raise ``ClientClosedError`` once the client is closed. What is under way is still recorded."""
+        if self._closed:
+            raise ClientClosedError
 
     async def insert(self, record: PendingRecord) -> None:
         """Keep a new record; where its id exists, the version that counts stays.
@@ -45,8 +68,15 @@ class Ledger:
         Raises:
             StoreError: the store failed.
         """
-        if not await self._ask(self._store.insert(record)):
-            await self._reconcile_versions(record)
+        while not await self._ask(self._store.insert(record)):
+            if (stored := await self._load(record.id)) is None:
+                continue  # purged in this very moment
+            winner = later(stored.record, record)
+            if winner is stored.record:
+                return
+            new = attrs.evolve(winner, revision=stored.record.revision + 1)
+            if await self.replace(stored.record, new):
+                return
 
     async def current(self, pending_id: str, *, brought: PendingRecord | None = None) -> PendingRecord:
         """Return the record as it is now: leases that ran out and deadlines that passed are taken into account.
@@ -61,13 +91,13 @@ class Ledger:
         """
         if brought is not None:
             await self.insert(brought)
-        stored = await self._ask(self._store.load(pending_id))
+        stored = await self._load(pending_id)
         if stored is None:
             raise PendingNotFoundError
         record = stored.record
-        if record.state is PendingState.SUBMITTING and stored.lease_left is not None and stored.lease_left <= 0:
+        if record.state is PendingState.SUBMITTING and (stored.lease_left is None or stored.lease_left <= 0):
             return await self.move(record, LeaseRanOut())
-        if record.state is PendingState.AWAITING and self._clock() >= record.expires_at:
+        if self.is_overdue(record):
             return await self.move(record, DeadlinePassed())
         return record
 
@@ -75,54 +105,141 @@ class Ledger:
         """Take the round exclusively; return whether it was still to be had."""
         return await self._ask(self._store.swap(old, new, lease=lease))
 
+    async def release(self, claimed: PendingRecord) -> None:
+        """Give back a claim that may or may not be on record; where the store fails, the lease does it.
+
+        It is looked for by its nonce: a record that somebody else has claimed meanwhile looks the same otherwise.
+        """
+        try:
+            stored = await self._load(claimed.id)
+            if stored is not None and stored.record.claim == claimed.claim:
+                await self.move(stored.record, NotSent(claim=claimed.claim or ""))
+        except BelvoLinksError as error:
+            _complain(claimed, "a claim that was not used", error)
+
     async def replace(self, old: PendingRecord, new: PendingRecord) -> bool:
         """Replace a record; return whether it still was what the caller saw."""
         return await self._ask(self._store.swap(old, new))
 
-    async def move(self, record: PendingRecord, event: Event) -> PendingRecord:
-        """Apply an event to the record as it is by now, and return what it then is.
+    async def move(self, record: PendingRecord, *events: Event) -> PendingRecord:
+        """Apply events, one after the other, to the record as it is by now, and return what it then is.
 
-        Where the record has moved on so that the event no longer applies, that is returned and nothing is changed.
+        One that does not apply, since the record has moved on, changes nothing.
 
         Raises:
             StoreError: the store failed.
         """
         current = record
-        while True:
-            try:
-                moved = advance(current, event, now=self._clock())
-            except IllegalTransitionError:
-                return current
-            if await self._ask(self._store.swap(current, moved)):
+        while (moved := self._advanced(current, events)) is not current:
+            if await self.replace(current, moved):
                 return moved
-            stored = await self._ask(self._store.load(current.id))
-            if stored is None:  # purged: what has happened has happened all the same
+            stored = await self._load(current.id)
+            if stored is None:  # purged or forgotten: what has happened has happened all the same
+                await self.insert(moved)
                 return moved
             current = stored.record
+        return current
 
-    async def settle(self, record: PendingRecord, event: Event) -> tuple[PendingRecord, bool]:
+    async def settle(self, record: PendingRecord, *events: Event) -> tuple[PendingRecord, bool]:
         """Record what has happened to a submission, and return the record and whether it is on record.
 
         A store that fails does not take away what has happened: the failure is logged, and the lease makes the record
         indeterminate for others.
         """
         try:
-            return await self.move(record, event), True
-        except StoreError as error:
-            # Without the traceback, which may show what a store's driver was given.
-            log.error("pending %s: %s could not be recorded: %s", record.id, type(event).__name__, error)  # noqa: TRY400
-        try:
-            return advance(record, event, now=self._clock()), False
-        except IllegalTransitionError:
-            return record, False
+            return await self.move(record, *events), True
+        except BelvoLinksError as error:
+            _complain(record, ", ".join(type(event).__name__ for event in events), error)
+        return self._advanced(record, events), False
 
     async def iterate(self, state: PendingState | None) -> AsyncIterator[PendingRecord]:
-        """Yield the records, or those in one state."""
+        """Yield the records, or those in one state, as they are now.
+
+        Raises:
+            StoreError: the store failed.
+        """
         self._begin_use()
-        try:
-            async for record in self._store.iterate(state):
+        stale: list[str] = []
+        async for record in self._iterate_store(state):
+            if record.state is PendingState.SUBMITTING or self.is_overdue(record):
+                stale.append(record.id)
+            elif state is None or record.state is state:
                 yield record
-        except (BelvoLinksError, GeneratorExit):
+        for pending_id in stale:
+            with contextlib.suppress(PendingNotFoundError):  # purged meanwhile
+                record = await self.current(pending_id)
+                if state is None or record.state is state:
+                    yield record
+
+    async def _iterate_store(self, state: PendingState | None) -> AsyncIterator[PendingRecord]:
+        """Yield what is stored in this state, and what may have come into it by time alone."""
+        for stored_as in _STORED_AS.get(state, (state,)):
+            records = self._store.iterate(stored_as)
+            try:
+                async for record in records:
+                    yield record
+            except BelvoLinksError:
+                raise
+            except Exception as error:  # noqa: BLE001  # a store of somebody else's may raise anything
+                cause = type(error).__name__
+            else:
+                continue
+            finally:
+                if (aclose := getattr(records, "aclose", None)) is not None:
+                    await aclose()
+            raise StoreError(reason=cause)
+
+    async def aclose(self) -> None:
+        """Close the store if this was its last open client, as soon as it has answered what it is being asked."""
+        self._closed = True
+        if not self._asking:
+            await self._end_use()
+
+    def _advanced(self, record: PendingRecord, events: tuple[Event, ...]) -> PendingRecord:
+        now = self._clock()
+        for event in events:
+            with contextlib.suppress(IllegalTransitionError):
+                record = advance(record, event, now=now)
+        return record
+
+    def is_overdue(self, record: PendingRecord) -> bool:
+        """Return whether a record awaits an answer that would come too late."""
+        return record.state is PendingState.AWAITING and self._clock() >= record.expires_at
+
+    async def _load(self, pending_id: str) -> StoredRecord | None:
+        # What a store cannot read says more than that it failed: another version, another key.
+        return await self._ask(self._store.load(pending_id), passing=BelvoLinksError)
+
+    async def _ask(self, answer: Awaitable[T], *, passing: type[BelvoLinksError] = StoreError) -> T:
+        """Await the store, for a bounded time and without letting anything foreign out."""
+        self._begin_use()
+        self._asking += 1
+        try:
+            async with asyncio.timeout(STORE_LIMIT):
+                return await answer
+        except passing:
+            raise
+        except Exception as error:  # noqa: BLE001  # a store of somebody else's may raise anything
+            cause = type(error).__name__
+        finally:
+            self._asking -= 1
+            if self._closed and not self._asking:  # what was under way is recorded now
+                await self._end_use()
+        raise StoreError(reason=cause)
+
+    def _begin_use(self) -> None:
+        if self._use is None:
+            key = id(self._store)  # a store need not be hashable
+            _users[key] = _users.get(key, 0) + 1
+            self._use = finalize(self, _leave, key)
+
+    async def _end_use(self) -> None:
+        use, self._use = self._use, None
+        if use is None or use.detach() is None or not _leave(id(self._store)):
+            return
+        try:
+            await self._store.aclose()
+        except BelvoLinksError:
             raise
         except Exception as error:  # noqa: BLE001  # a store of somebody else's may raise anything
             cause = type(error).__name__
@@ -130,44 +247,25 @@ class Ledger:
             return
         raise StoreError(reason=cause)
 
-    async def aclose(self) -> None:
-        """Close the store if this was its last open client."""
-        if not self._in_use:
-            return
-        self._in_use = False
-        users = _users.get(self._store, 1) - 1
-        if users > 0:
-            _users[self._store] = users
-            return
-        _users.pop(self._store, None)
-        await self._store.aclose()
 
-    async def _reconcile_versions(self, brought: PendingRecord) -> None:
-        """Let the store learn of a version that counts more than its own."""
-        while (stored := await self._ask(self._store.load(brought.id))) is not None:
-            winner = later(stored.record, brought)
-            if winner is stored.record:
-                return
-            new = attrs.evolve(winner, revision=stored.record.revision + 1)
-            if await self._ask(self._store.swap(stored.record, new)):
-                return
+_STORED_AS: Final[dict[PendingState | None, tuple[PendingState, ...]]] = {
+    PendingState.INDETERMINATE: (PendingState.INDETERMINATE, PendingState.SUBMITTING),
+    PendingState.EXPIRED: (PendingState.EXPIRED, PendingState.AWAITING),
+}
+"""States that a record comes into by time alone, with how it may still be stored."""
 
-    async def _ask(self, answer: Awaitable[T]) -> T:
-        """Await the store, for a bounded time and without letting anything foreign out."""
-        self._begin_use()
-        try:
-            async with asyncio.timeout(STORE_LIMIT):
-                return await answer
-        except BelvoLinksError:
-            raise
-        except Exception as error:  # noqa: BLE001  # a store of somebody else's may raise anything
-            cause = type(error).__name__
-        raise StoreError(reason=cause)
 
-    def _begin_use(self) -> None:
-        if not self._in_use:
-            self._in_use = True
-            _users[self._store] = _users.get(self._store, 0) + 1
+def _leave(key: int) -> bool:
+    """Count a client of a store out; return whether it was the last."""
+    _users[key] -= 1
+    if last := not _users[key]:
+        del _users[key]
+    return last
+
+
+def _complain(record: PendingRecord, what: str, error: BelvoLinksError) -> None:
+    # Without the traceback, which may show what a store's driver was given.
+    log.error("pending %s: could not be recorded: %s: %s", record.id, what, error)
 
 
 def until(moment: datetime, now: datetime) -> float:

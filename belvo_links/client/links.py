@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path, PurePath
 from typing import overload
 
-import attrs
-
 from belvo_links.client import follow
+from belvo_links.client.files import with_files
 from belvo_links.client.nameless import warn_if_nameless
 from belvo_links.client.pending import ChallengeCallback, PendingSession
 from belvo_links.client.reads import Reads
@@ -134,7 +131,7 @@ class BelvoLinks(Reads):
         correlation = checks.correlation(correlation)
         operation = operations.register(
             institution,
-            await _with_files(credentials),
+            await with_files(credentials),
             external_id=external_id,
             access_mode=access_mode,
             fetch_resources=fetch_resources,
@@ -181,6 +178,9 @@ class BelvoLinks(Reads):
             MfaError, ApiError, ConnectError, StoreError: as for :meth:`PendingSession.complete`.
         """
         self._begin(timeout)
+        checks.text("pending_id", pending_id)
+        if round is not None:  # from a form it comes as text, which would pass for a round that is over
+            checks.whole_number("round", round)
         secret = None if token is None else Secret(checks.text("token", token))
         return await self._logins.submit(pending_id, secret, round=round, save_data=save_data, timeout=timeout)
 
@@ -231,7 +231,7 @@ class BelvoLinks(Reads):
         """
         budget = self._begin(timeout)
         correlation = checks.correlation(correlation)
-        operation = operations.update(link_id, await _with_files(credentials))
+        operation = operations.update(link_id, await with_files(credentials))
         return await self._log_in(operation, link_id, budget, correlation, None, on_challenge, timeout)
 
     @overload
@@ -307,7 +307,7 @@ class BelvoLinks(Reads):
             StoreError: the store failed.
         """
         self._begin(None)
-        return await self._logins.pending(pending_id)
+        return await self._logins.pending(checks.text("pending_id", pending_id))
 
     async def iterate_pending(self, state: PendingState | str | None = None) -> AsyncIterator[PendingSession]:
         """Iterate over this account's pending sessions in the store, after a deployment for instance.
@@ -371,26 +371,3 @@ def _plain(value: object) -> JsonValue:
     if value is None or isinstance(value, str):
         return None if value is None else str(value)
     return [str(each) for each in checks.texts("fetch_resources", value)]
-
-
-async def _with_files(credentials: Credentials) -> Credentials:
-    """Return the credentials with their files read, off the event loop.
-
-    Raises:
-        ValueError: a file cannot be read. Its path is not shown.
-    """
-    return attrs.evolve(
-        credentials,
-        certificate=await _read("certificate", credentials.certificate),
-        private_key=await _read("private_key", credentials.private_key),
-    )
-
-
-async def _read(name: str, content: Secret[bytes] | PurePath | None) -> Secret[bytes] | None:
-    if not isinstance(content, PurePath):
-        return content
-    try:
-        return Secret(await asyncio.to_thread(Path(content).read_bytes))
-    except OSError:
-        msg = f"{name}: the file cannot be read"
-        raise ValueError(msg) from None

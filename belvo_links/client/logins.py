@@ -8,21 +8,28 @@ cancelled meanwhile.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
 from belvo_links.client.account import Account
 from belvo_links.client.ledger import Ledger, until
 from belvo_links.client.nameless import warn_if_nameless
 from belvo_links.client.pending import PendingSession
-from belvo_links.client.refusals import refusal
+from belvo_links.client.refusals import out_of_time, refusal
 from belvo_links.client.settings import Waiting
 from belvo_links.client.shield import finish
 from belvo_links.client.view import UNKNOWN, View
-from belvo_links.errors import BelvoLinksError, MfaError, NotFoundError, PoolTimeoutError, StoreError, WrongAccountError
+from belvo_links.errors import (
+    BelvoLinksError,
+    LoopMismatchError,
+    MfaError,
+    MfaRequiredError,
+    NotFoundError,
+    StoreError,
+    WrongAccountError,
+)
 from belvo_links.protocol import operations
 from belvo_links.protocol.challenge import TokenRequired
 from belvo_links.protocol.mfa import (
@@ -32,8 +39,10 @@ from belvo_links.protocol.mfa import (
     NotSent,
     PendingRecord,
     PendingState,
+    ProvedLinked,
     Reply,
     ReplyLost,
+    SessionOver,
     Submitted,
     advance,
     begin,
@@ -50,19 +59,11 @@ from belvo_links.wire import ABSENT, JsonValue, MaybeAbsent
 
 Outcome: TypeAlias = Link | TokenRequired | BelvoLinksError
 
+_NO_TIME: Final = 1e-9  # seconds
+
 
 class Logins:
-    """Runs the machine of :mod:`belvo_links.protocol.mfa` against the service and a store.
-
-    Args:
-        caller: makes the calls.
-        ledger: keeps the records.
-        account: who they belong to.
-        clock: gives the time, aware UTC.
-        new_id: gives a fresh identifier.
-        waiting: how to poll and how often to ask.
-        jitter: draws from 0 to 1.
-    """
+    """Runs the machine of :mod:`belvo_links.protocol.mfa` against the service and a store."""
 
     def __init__(
         self,
@@ -147,6 +148,7 @@ class Logins:
         round: int | None = None,  # noqa: A002  # the word of the public surface
         save_data: MaybeAbsent[bool] = ABSENT,
         timeout: float | None = None,
+        patience: float | None = None,
         view: View = UNKNOWN,
     ) -> Link | PendingSession:
         """Submit a token, or a confirmation without one, once.
@@ -157,69 +159,79 @@ class Logins:
             round: the round it answers; ``None`` for whichever is current.
             save_data: as documented in section 9.3.
             timeout: seconds for the whole call; recording what happened is not cut.
+            patience: seconds after which it does not begin, for want of a turn; one under way is not cut.
             view: what the caller knows of the record, and how it hears more.
         """
         budget = Budget(timeout)
-        operation, claimed = await self._enter(pending_id, token, round, save_data, budget, view)
-        sent = False
+        entering = budget if patience is None else Budget(max(patience, _NO_TIME))
+        if round is None:
+            # Now, since a reply may bring the next challenge while this call waits for its turn.
+            round = (await self.look(pending_id, view=view)).round  # noqa: A001
+        operation, claimed = await self._enter(pending_id, token, round, save_data, entering, view)
+        outcome, event = await self._send(operation, claimed, budget, view)
+        settled, on_record = await finish(self._settle(claimed, event, view=view))
+        if isinstance(event, ReplyLost):
+            lost = () if on_record else (event,)
+            return await self._after_lost_reply(settled if on_record else claimed, outcome, budget, view, lost)
+        return await self._result(settled, event, outcome, on_record=on_record, view=view)
+
+    async def _send(
+        self, operation: Operation[Answer], claimed: PendingRecord, budget: Budget, view: View
+    ) -> tuple[Outcome, Reply]:
+        """Make the one attempt; return what came of it, and what that means for the record."""
+        claim, sent = claimed.claim or "", False
 
         def on_send() -> None:
             nonlocal sent
             sent = True
 
         outcome: Outcome
+        opening = until(claimed.expires_at, self.clock())
         try:
-            outcome = await self._caller.once(
-                operation, budget=budget, opening=until(claimed.expires_at, self.clock()), on_send=on_send
-            )
+            outcome = await self._caller.once(operation, budget=budget, opening=opening, on_send=on_send)
+        except LoopMismatchError as error:
+            return error, NotSent(claim=claim)
         except BelvoLinksError as error:
             outcome = error
-        except asyncio.CancelledError:
-            claim = claimed.claim or ""
-            lost: Reply = ReplyLost(claim=claim) if sent else NotSent(claim=claim)
-            await finish(self._settle(claimed, lost, view))
+        except (asyncio.CancelledError, Exception):
+            await finish(self._settle(claimed, ReplyLost(claim=claim) if sent else NotSent(claim=claim), view=view))
             raise
-        event = verdict(outcome, claim=claimed.claim or "")
-        settled, on_record = await finish(self._settle(claimed, event, view))
-        if isinstance(event, ReplyLost):
-            return await self._after_lost_reply(settled, outcome, budget, view)
-        return await self._result(settled, outcome, on_record=on_record, view=view)
+        return outcome, verdict(outcome, claim=claim)
 
     async def _enter(
         self,
         pending_id: str,
         token: Secret[str] | None,
-        wanted: int | None,
+        wanted: int,
         save_data: MaybeAbsent[bool],
-        budget: Budget,
+        entering: Budget,
         view: View,
     ) -> tuple[Operation[Answer], PendingRecord]:
         """Look, wait for a slot, check the deadline and claim; return what to send, and the claimed record.
 
-        One at a time for each pending session of this process, so that of many tasks that complete the same round only
-        the first takes a slot of the limiter; the others then see its claim.
+        One at a time for each pending session of this process: of many tasks only the first takes a limiter's slot.
         """
         gate = self._gates.setdefault(pending_id, asyncio.Lock())
         try:
-            async with asyncio.timeout(budget.left()):
+            async with asyncio.timeout(entering.left()):
                 await gate.acquire()
         except TimeoutError:
-            raise PoolTimeoutError(method="PATCH", path=operations.LINKS, reason="another submission") from None
+            raise out_of_time("another submission") from None
         try:
             record = await self.look(pending_id, view=view)
             self._require_awaiting(record, wanted)
             session = record.session or Secret("")  # an awaiting record has one
             operation = operations.complete(session, record.link_id, token=token, save_data=save_data)
-            await self._caller.turn(operation, budget=budget)
+            await self._caller.turn(operation, budget=entering)
+            if entering.left() == 0:
+                raise out_of_time("timeout")
             return operation, await self._claim(record, token, view)
         finally:
             gate.release()
 
     def _require_awaiting(self, record: PendingRecord, wanted: int | None) -> None:
         """Raise unless the record awaits a token for this round: the state decides first, then the round."""
-        if record.state is not PendingState.AWAITING:
-            raise self._refusal(record)
-        if wanted is not None and wanted != record.round:
+        if record.state is not PendingState.AWAITING or wanted not in (None, record.round):
             raise self._refusal(record)
 
     async def _claim(self, record: PendingRecord, token: Secret[str] | None, view: View) -> PendingRecord:
@@ -227,12 +239,13 @@ class Logins:
         lease = self._caller.timeouts.lease()
         current = record
         while True:
-            if self.clock() >= current.expires_at:
+            now = self.clock()
+            if now >= current.expires_at:
                 current = await self._ledger.move(current, DeadlinePassed())
                 view.note(current)
                 raise self._refusal(current)
             event = Submitted(claim=self._new_id(), token_sent=token is not None)
-            claimed = advance(current, event, now=self.clock())
+            claimed = advance(current, event, now=now)
             if await self._try_claim(current, claimed, lease):
                 view.note(claimed)
                 return claimed
@@ -244,39 +257,43 @@ class Logins:
         try:
             return await finish(self._ledger.claim(old, claimed, lease=lease))
         except (asyncio.CancelledError, StoreError):
-            await finish(self._ledger.settle(claimed, NotSent(claim=claimed.claim or "")))
+            await finish(self._ledger.release(claimed))
             raise
 
-    async def _settle(self, record: PendingRecord, event: Event, view: View) -> tuple[PendingRecord, bool]:
-        settled, on_record = await self._ledger.settle(record, event)
+    async def _settle(self, record: PendingRecord, *events: Event, view: View) -> tuple[PendingRecord, bool]:
+        settled, on_record = await self._ledger.settle(record, *events)
         view.note(settled)
         return settled, on_record
 
     async def _result(
-        self, settled: PendingRecord, outcome: Outcome, *, on_record: bool, view: View
+        self, settled: PendingRecord, event: Reply, outcome: Outcome, *, on_record: bool, view: View
     ) -> Link | PendingSession:
         """Return or raise what a definite reply means."""
         if isinstance(outcome, Link):
             self.warn_if_nameless(settled, outcome)
             return outcome
         if isinstance(outcome, TokenRequired):
+            if settled.state is not PendingState.AWAITING:  # it came late, and the record had been settled otherwise
+                raise self._refusal(settled)
             return PendingSession(self, settled, unsaved=not on_record)
-        if settled.state is PendingState.EXPIRED:
+        if isinstance(event, NotSent) and self._ledger.is_overdue(settled):
+            # Connecting was cut at the deadline.
+            settled, _ = await finish(self._settle(settled, DeadlinePassed(), view=view))
             raise self._refusal(settled)
-        if settled.state is PendingState.AWAITING and self.clock() >= settled.expires_at:
-            # Connecting was cut at the deadline, so that nothing was sent.
-            settled, _ = await finish(self._settle(settled, DeadlinePassed(), view))
+        if isinstance(event, SessionOver):
             raise self._refusal(settled)
         raise outcome
 
     # -------------------------------------------------------------------------------------------------- reconciling
 
     async def _after_lost_reply(
-        self, record: PendingRecord, outcome: Outcome, budget: Budget, view: View
+        self, record: PendingRecord, outcome: Outcome, budget: Budget, view: View, lost: tuple[Event, ...]
     ) -> Link | PendingSession:
         """Look at the link; where that proves no success, the token is not sent again."""
-        result = await self._look_at_link(record, budget, view)
+        result = await self._look_at_link(record, budget, view, lost)
         if isinstance(result, PendingSession) and isinstance(outcome, BelvoLinksError):
+            if isinstance(outcome, MfaError):
+                outcome.pending = result
             raise outcome  # put back, since no token was sent: the caller may submit again
         return result
 
@@ -296,19 +313,22 @@ class Logins:
             raise self._refusal(record)
         return await self._look_at_link(record, budget, view)
 
-    async def _look_at_link(self, record: PendingRecord, budget: Budget, view: View) -> Link | PendingSession:
-        link: Link | None
+    async def _look_at_link(
+        self, record: PendingRecord, budget: Budget, view: View, unrecorded: tuple[Event, ...] = ()
+    ) -> Link | PendingSession:
+        """Read the link and settle what that proves, after events that the store has failed to record before."""
+        link, event = None, None
         try:
             found = await self._caller.run(operations.get(record.link_id), budget=budget)
-            link = found if isinstance(found, Link) else None
-            event = None if link is None else proof(record, link, now=self.clock())  # a 428 is no evidence
+            if isinstance(found, Link):  # a 428 is no evidence
+                link, event = found, proof(record, found, now=self.clock())
         except NotFoundError:
-            link, event = None, proof(record, None, now=self.clock())
+            event = proof(record, None, now=self.clock())
         except BelvoLinksError:
-            link, event = None, None
-        if event is not None:
-            record, _ = await finish(self._settle(record, event, view))
-        if record.state is PendingState.LINKED and link is not None:
+            pass
+        if events := (*unrecorded, *(() if event is None else (event,))):
+            record, _ = await finish(self._settle(record, *events, view=view))
+        if link is not None and (record.state is PendingState.LINKED or isinstance(event, ProvedLinked)):
             self.warn_if_nameless(record, link)
             return link
         if record.state is PendingState.AWAITING:
@@ -318,15 +338,11 @@ class Logins:
     # ------------------------------------------------------------------------------------------------------- others
 
     async def look(self, pending_id: str, *, view: View = UNKNOWN) -> PendingRecord:
-        """Return the record as it is now.
-
-        Raises:
-            PendingNotFoundError: the store has none.
-            WrongAccountError: it was begun with other API keys or at another address.
-        """
+        """Return the record as it is now, or raise ClientClosedError, PendingNotFoundError, WrongAccountError."""
+        self._ledger.check()
         if view.brought is not None and not self._account.owns(view.brought):
             raise WrongAccountError(pending=PendingSession(self, view.brought))
-        record = await finish(self._ledger.current(pending_id, brought=view.brought))
+        record = await self._ledger.current(pending_id, brought=view.brought)
         if not self._account.owns(record):
             raise WrongAccountError(pending=PendingSession(self, record))
         view.note(record)
@@ -336,24 +352,33 @@ class Logins:
         """Return the present handle."""
         return PendingSession(self, await self.look(pending_id, view=view))
 
-    async def require_awaiting(self, pending_id: str) -> None:
+    async def require_awaiting(self, pending_id: str, *, view: View) -> None:
         """Raise what the present state means, unless it awaits an answer."""
-        self._require_awaiting(await self.look(pending_id), None)
+        self._require_awaiting(await self.look(pending_id, view=view), None)
 
     async def cancel(self, pending_id: str, *, view: View = UNKNOWN) -> None:
         """Give a pending session up, without calling the service."""
         record = await self.look(pending_id, view=view)
-        if record.state is not PendingState.AWAITING:
-            raise self._refusal(record)
+        self._require_awaiting(record, None)
         cancelled = await finish(self._ledger.move(record, Cancelled()))
         view.note(cancelled)
         if cancelled.state is not PendingState.CANCELLED:
             raise self._refusal(cancelled)
 
     async def delete_left_behind(self, link_id: str, *, timeout: float | None) -> None:
-        """Delete the unconfirmed link of a registration that was given up; one that is gone already is fine."""
-        with contextlib.suppress(NotFoundError):
-            await self._caller.run(operations.delete(link_id, mode="async"), budget=Budget(timeout))
+        """Delete the unconfirmed link of a registration that was given up; one that is gone already is fine.
+
+        Raises:
+            MfaRequiredError: the institution asks for a second factor; complete ``.pending``, then delete the link.
+        """
+        budget = Budget(timeout)
+        try:
+            asked = await self._caller.run(operations.delete(link_id, mode="async"), budget=budget)
+        except NotFoundError:
+            return
+        if isinstance(asked, TokenRequired):
+            pending = await self.begin(asked, operation="delete", budget=budget, link_id=link_id)
+            raise MfaRequiredError(pending=pending, request_id=asked.request_id)
 
     def _refusal(self, record: PendingRecord) -> MfaError:
         return refusal(record, PendingSession(self, record))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
+from types import FrameType
 
 from belvo_links.protocol.models import Link
 
@@ -17,5 +19,16 @@ def warn_if_nameless(link: Link) -> None:
         warnings.warn(
             "Belvo stored no external_id for a link, since it saw personal data in it; find the link by its id.",
             ExternalIdDroppedWarning,
-            stacklevel=4,
+            stacklevel=_level_of_caller(),
         )
+
+
+def _level_of_caller() -> int:
+    """Return the stack level, as seen by the function that warns, of whoever called this package."""
+    level = 1
+    here = inspect.currentframe()
+    frame: FrameType | None = here and here.f_back
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("belvo_links."):
+        frame = frame.f_back
+        level += 1
+    return level

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from http import HTTPStatus
 from typing import Literal, TypeVar, overload
 
 from belvo_links.client.core import Core
@@ -14,7 +16,7 @@ from belvo_links.protocol.filters import LinkFilter
 from belvo_links.protocol.models import Accepted, Link, LinkPage, PartialPage
 from belvo_links.protocol.operations import QueryValue, Resources
 from belvo_links.transport.call import Budget
-from belvo_links.transport.messages import Operation
+from belvo_links.transport.messages import Operation, Response
 from belvo_links.wire import JsonValue
 
 T = TypeVar("T")
@@ -92,9 +94,10 @@ class Reads(Core):
             NotFoundError: there is no such page.
         """
         budget = self._begin(timeout)
+        chosen = _chosen(filters)
         if fields is None and omit is None:
-            return await self._caller.run(operations.page(filters, page=page, page_size=page_size), budget=budget)
-        partial = operations.partial_page(filters, page=page, page_size=page_size, fields=fields, omit=omit)
+            return await self._caller.run(operations.page(chosen, page=page, page_size=page_size), budget=budget)
+        partial = operations.partial_page(chosen, page=page, page_size=page_size, fields=fields, omit=omit)
         return await self._caller.run(partial, budget=budget)
 
     async def count(self, filters: LinkFilter | None = None, *, timeout: float | None = None) -> int:
@@ -105,7 +108,7 @@ class Reads(Core):
             timeout: seconds for the whole call.
         """
         budget = self._begin(timeout)
-        parts = (filters or LinkFilter()).split()
+        parts = list(_chosen(filters).split())  # all of them first: what cannot be split sends nothing
         return sum([await self._caller.run(operations.count(part), budget=budget) for part in parts])
 
     def iterate(
@@ -130,16 +133,16 @@ class Reads(Core):
             ScanAssumptionError: the service did not list links newest first.
         """
         return LinkIterator(
-            [self._reader(part, page_size, timeout) for part in (filters or LinkFilter()).split()],
+            [self._reader(part, page_size, timeout) for part in _chosen(filters).split()],
             concurrency=concurrency,
         )
 
     def _reader(self, filters: LinkFilter, page_size: int, timeout: float | None) -> ReadPage:
         operations.iteration_page(filters, page=1, page_size=page_size)  # raises now for what cannot be sent
 
-        async def read_page(number: int) -> LinkPage:
+        async def read_page(number: int) -> Callable[[], LinkPage]:
             operation = operations.iteration_page(filters, page=number, page_size=page_size)
-            return await self._caller.run(operation, budget=self._begin(timeout))
+            return await self._caller.run(_decoded_later(operation), budget=self._begin(timeout))
 
         return read_page
 
@@ -212,3 +215,29 @@ class Reads(Core):
             return result
         pending = await self._logins.begin(result, operation=operation.name, budget=budget, link_id=link_id)
         raise MfaRequiredError(pending=pending, request_id=result.request_id)
+
+
+def _chosen(filters: object) -> LinkFilter:
+    if filters is None:
+        return LinkFilter()
+    if not isinstance(filters, LinkFilter):
+        msg = "filters: give a LinkFilter"
+        raise TypeError(msg)
+    return filters
+
+
+def _decoded_later(operation: Operation[T]) -> Operation[Callable[[], T]]:
+    """Return the operation with a result that is yet to be decoded, so that pages are not decoded back to back."""
+
+    def interpret(response: Response) -> Callable[[], T]:
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            operation.interpret(response)  # raises
+        return partial(operation.interpret, response)
+
+    return Operation(
+        name=operation.name,
+        request=operation.request,
+        interpret=interpret,
+        repeat=operation.repeat,
+        lane=operation.lane,
+    )

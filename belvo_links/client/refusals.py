@@ -9,8 +9,10 @@ from belvo_links.errors import (
     AlreadySettledError,
     IndeterminateOutcomeError,
     MfaError,
+    PoolTimeoutError,
     SessionExpiredError,
 )
+from belvo_links.protocol import operations
 from belvo_links.protocol.mfa import PendingRecord, PendingState
 
 if TYPE_CHECKING:
@@ -36,3 +38,8 @@ def refusal(record: PendingRecord, pending: PendingSession) -> MfaError:
             )
         case _:
             return AlreadyClaimedError(pending=pending, request_id=request_id)
+
+
+def out_of_time(reason: str) -> PoolTimeoutError:
+    """Return the error for a submission whose turn did not come in time: nothing was claimed and nothing sent."""
+    return PoolTimeoutError(method="PATCH", path=operations.LINKS, reason=reason)

@@ -5,14 +5,24 @@ from __future__ import annotations
 import base64
 import ipaddress
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypedDict
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
+from belvo_links.protocol import checks
 from belvo_links.redact import Secret
+from belvo_links.stores.base import PendingStore
+from belvo_links.transport.base import Limiter
+from belvo_links.transport.limit import RateLimit
+from belvo_links.transport.retry import RetryPolicy
+from belvo_links.transport.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    import aiohttp
 
 
 class Environment(StrEnum):
@@ -84,7 +94,22 @@ class Waiting:
         """Return the settings as a checked value."""
         if isinstance(settings, Waiting):
             return settings
-        return cls(settings.first, settings.ceiling, settings.max_rounds)
+        return cls(settings.first, settings.ceiling, max_rounds=settings.max_rounds)
+
+
+class ClientOptions(TypedDict, total=False):
+    """The keyword arguments of :class:`belvo_links.BelvoLinks`, which describes them."""
+
+    environment: Environment | str | None
+    base_url: str | None
+    http_session: aiohttp.ClientSession | None
+    store: PendingStore | None
+    retry: RetryPolicy | None
+    timeouts: Timeouts
+    rate_limit: RateLimit | Limiter | None
+    waiting: WaitingLike
+    max_connections: int
+    clock: Callable[[], datetime] | None
 
 
 def service_url(environment: Environment | str | None, base_url: str | None) -> str:
@@ -110,20 +135,32 @@ def service_url(environment: Environment | str | None, base_url: str | None) -> 
 def _checked_url(url: str) -> str:
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        port = parts.port
     except ValueError:
         msg = "base_url: not a URL"
         raise ValueError(msg) from None
     if parts.username is not None or parts.password is not None:
         msg = "base_url: it holds credentials; give secret_id and secret_password instead"
         raise ValueError(msg)
-    if not parts.hostname or parts.query or parts.fragment or any(c.isspace() for c in url):
+    # What urlsplit drops or HTTP cannot carry is refused, since the address is used as it was given.
+    odd = not url.isascii() or any(c <= " " or c in "\x7f\\?#" for c in url)
+    if not parts.hostname or odd:
         msg = "base_url: give scheme, host, and a port or path if needed, such as https://sandbox.belvo.com"
         raise ValueError(msg)
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts)):
         msg = "base_url: give https; http is for this machine alone, since keys and tokens would travel in clear"
         raise ValueError(msg)
-    return url.rstrip("/")
+    return f"{parts.scheme}://{_authority(parts, port)}{parts.path.rstrip('/')}"
+
+
+def _authority(parts: SplitResult, port: int | None) -> str:
+    """Return host and port in one spelling, since pending sessions belong to an address."""
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    return host if port in {None, _PORTS[parts.scheme]} else f"{host}:{port}"
+
+
+_PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
 
 
 def _is_loopback(parts: SplitResult) -> bool:
@@ -140,9 +177,10 @@ def basic_authorization(secret_id: str, secret_password: str) -> Secret[str]:
 
     Raises:
         ValueError: one of them is empty, or the id has a colon, which Basic authentication cannot carry.
+        TypeError: one of them is no text.
     """
     for name, value in (("secret_id", secret_id), ("secret_password", secret_password)):
-        if not value:
+        if not checks.text(name, value):
             msg = f"{name}: is empty"
             raise ValueError(msg)
     if ":" in secret_id:
@@ -152,24 +190,27 @@ def basic_authorization(secret_id: str, secret_password: str) -> Secret[str]:
     return Secret(f"Basic {base64.b64encode(pair).decode('ascii')}")
 
 
-def from_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the arguments of a client that ``BELVO_…`` variables hold.
+def from_environment(variables: Mapping[str, str], *, placed: bool = False) -> tuple[tuple[str, str], ClientOptions]:
+    """Return the keys and the place that ``BELVO_…`` variables hold.
+
+    Args:
+        variables: where to look.
+        placed: whether the caller says where to connect to; the variables are then not asked.
 
     Raises:
-        ValueError: a variable is missing; it is named.
+        ValueError: a variable is missing, or two contradict each other; they are named.
     """
     missing = [name for name in ("BELVO_SECRET_ID", "BELVO_SECRET_PASSWORD") if not variables.get(name)]
-    places = [name for name in ("BELVO_ENVIRONMENT", "BELVO_BASE_URL") if variables.get(name)]
-    if not places:
+    environment, base_url = variables.get("BELVO_ENVIRONMENT"), variables.get("BELVO_BASE_URL")
+    if not (placed or environment or base_url):
         missing.append("BELVO_ENVIRONMENT (or BELVO_BASE_URL)")
     if missing:
         msg = f"set {', '.join(missing)}"
         raise ValueError(msg)
-    if len(places) > 1:
+    if environment and base_url and not placed:
         msg = "set one of BELVO_ENVIRONMENT and BELVO_BASE_URL, not both"
         raise ValueError(msg)
-    return {
-        "secret_id": variables["BELVO_SECRET_ID"],
-        "secret_password": variables["BELVO_SECRET_PASSWORD"],
-        places[0].removeprefix("BELVO_").lower(): variables[places[0]],
-    }
+    keys = variables["BELVO_SECRET_ID"], variables["BELVO_SECRET_PASSWORD"]
+    if placed:
+        return keys, {}
+    return keys, {"environment": environment} if environment else {"base_url": base_url}

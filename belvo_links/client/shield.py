@@ -12,17 +12,18 @@ T = TypeVar("T")
 async def finish(work: Coroutine[Any, Any, T]) -> T:
     """Run ``work`` to its end even if the caller is cancelled meanwhile, and only then let the cancellation pass.
 
-    For recording what has happened: short, and bounded by its own time limit.
+    For recording what has happened: short, and bounded by its own time limit. (Not ``asyncio.shield``: from Python 3.14
+    on it reports what fails after the cancellation to the event loop.)
     """
     task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError:
-                continue
-        if not task.cancelled():
-            task.exception()  # taken note of: the cancellation is what passes
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # taken note of: the cancellation is what passes
+    raise cancelled

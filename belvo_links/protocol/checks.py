@@ -36,7 +36,7 @@ def text(name: str, value: object) -> str:
     if not isinstance(value, str):
         msg = f"{name}: give a str"
         raise TypeError(msg)
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         # Found here, since the error of the codec would carry the whole text.
         msg = f"{name}: is not valid Unicode"
         raise ValueError(msg)

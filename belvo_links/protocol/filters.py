@@ -70,9 +70,19 @@ def _takes_several(name: str) -> bool:
     return name.endswith(("__in", "__not_in"))
 
 
-def _frozen(value: object) -> Any:
+def _tuple(value: Any) -> Any:
     """Return a sequence as a tuple, so that a filter stays what was checked; anything else is left to the checks."""
     return tuple(value) if isinstance(value, (list, set, frozenset)) else value
+
+
+def _texts(value: Sequence[str] | None) -> Sequence[str] | None:
+    frozen: Sequence[str] | None = _tuple(value)
+    return frozen
+
+
+def _dates(value: Sequence[date] | None) -> Sequence[date] | None:
+    frozen: Sequence[date] | None = _tuple(value)
+    return frozen
 
 
 def _query_value(name: str, value: object) -> str:
@@ -120,24 +130,24 @@ class LinkFilter:
     """
 
     id: str | None = None
-    id__in: Sequence[str] | None = attrs.field(default=None, converter=_frozen)
+    id__in: Sequence[str] | None = attrs.field(default=None, converter=_texts)
     institution: str | None = None
-    institution__in: Sequence[str] | None = attrs.field(default=None, converter=_frozen)
+    institution__in: Sequence[str] | None = attrs.field(default=None, converter=_texts)
     access_mode: AccessMode | str | None = None
     created_at: date | None = None
     created_at__gt: date | None = None
     created_at__gte: date | None = None
     created_at__lt: date | None = None
     created_at__lte: date | None = None
-    created_at__range: Sequence[date] | None = attrs.field(default=None, converter=_frozen)
-    created_by__not_in: Sequence[str] | None = attrs.field(default=None, converter=_frozen)
+    created_at__range: Sequence[date] | None = attrs.field(default=None, converter=_dates)
+    created_by__not_in: Sequence[str] | None = attrs.field(default=None, converter=_texts)
     external_id: str | None = None
-    external_id__in: Sequence[str] | None = attrs.field(default=None, converter=_frozen)
+    external_id__in: Sequence[str] | None = attrs.field(default=None, converter=_texts)
     institution_user_id: str | None = None
-    institution_user_id__in: Sequence[str] | None = attrs.field(default=None, converter=_frozen)
+    institution_user_id__in: Sequence[str] | None = attrs.field(default=None, converter=_texts)
     refresh_rate: RefreshRate | str | None = None
     status: LinkStatus | str | None = None
-    status__in: Sequence[LinkStatus | str] | None = attrs.field(default=None, converter=_frozen)
+    status__in: Sequence[str] | None = attrs.field(default=None, converter=_texts)
 
     def __attrs_post_init__(self) -> None:
         self.query()  # checks every value

@@ -99,7 +99,7 @@ class PendingRecord:
     challenge: Challenge | None = None
     limited_until: datetime | None = None
     correlation: JsonValue = attrs.field(default=None, repr=False)
-    request_ids: tuple[str, ...] = ()
+    request_ids: tuple[str, ...] = attrs.field(default=(), repr=False)
     claim: str | None = None
     token_sent: bool = False
     baseline: Baseline | None = None

@@ -151,8 +151,10 @@ class Caller:
             outcome = f"{outcome} {type(error).__name__}" if outcome != "cancelled" else type(error).__name__
             raise
         finally:
-            took = asyncio.get_running_loop().time() - started
-            log.debug("%s: %s %s: %s (%.3f s)", operation.name, request.method, mask_path(request.path), outcome, took)
+            if log.isEnabledFor(logging.DEBUG):
+                took = asyncio.get_running_loop().time() - started
+                place = mask_path(request.path)
+                log.debug("%s: %s %s: %s (%.3f s)", operation.name, request.method, place, outcome, took)
 
     async def _send(
         self, operation: Operation[T], limits: AttemptLimits, on_send: Callable[[], None] | None
