@@ -1,144 +1,60 @@
-"""The scenes of the demo: what is said, what a user would write, what is done, what the server must have received.
-
-Every scene proves what it says. Where something else happens, it raises :class:`PromiseBrokenError`.
-"""
+"""The scenes of the demo: what is said, what a user would write, what is done, what the server must have received."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-import attrs
-
-from belvo_links.cli.qr import Matrix, symbol
-from belvo_links.client.links import BelvoLinks
+from belvo_links.cli import processes
+from belvo_links.cli.qr import symbol
+from belvo_links.cli.stage import (
+    RIGHT,
+    Outcome,
+    PromiseBrokenError,
+    Scene,
+    Stage,
+    ask,
+    challenged,
+    linked,
+    promise,
+    short,
+    shown,
+)
 from belvo_links.client.pending import PendingSession
-from belvo_links.errors import AlreadyClaimedError, RefreshCooldownError
+from belvo_links.errors import AlreadyClaimedError, AlreadySettledError, RefreshCooldownError
 from belvo_links.protocol.credentials import Credentials
 from belvo_links.protocol.models import Link
 from belvo_links.sandbox.faults import Fault
-from belvo_links.sandbox.sandbox import Sandbox
 from belvo_links.wire import JsonValue
 
-RIGHT: Final = "111111"
-"""The token that the simulator accepts, as Belvo's sandbox does."""
 WRONG: Final = "999999"
 CROWD: Final = 100
 """Completions at the same time."""
 BANK_TAKES: Final = 0.25
 """Seconds of the Complete that the crowd is after, so that all of them come while it is under way."""
-
-
-class PromiseBrokenError(Exception):
-    """A scene did not come out as promised."""
-
-
-@attrs.define
-class Stage:
-    """What the scenes play on: the simulator, a client of it, and the links so far, oldest first."""
-
-    box: Sandbox
-    belvo: BelvoLinks
-    links: list[Link] = attrs.Factory(list)
-
-
-@attrs.frozen
-class Outcome:
-    """How a scene came out.
-
-    Attributes:
-        said: one sentence for people.
-        data: the same for programs.
-        events: what happened on the way, one short line each.
-        drawing: a QR code to show.
-    """
-
-    said: str
-    data: Mapping[str, JsonValue]
-    events: tuple[str, ...] = ()
-    drawing: Matrix | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Scene:
-    """One step of the demo.
-
-    Attributes:
-        name: its title.
-        said: what it is about, in one or two sentences.
-        code: what a user would write.
-        play: does it.
-        calls: how many requests of each call the server must receive.
-        tokens: how often it must receive each token.
-    """
-
-    name: str
-    said: str
-    code: str
-    play: Callable[[Stage], Awaitable[Outcome]]
-    calls: Mapping[str, int]
-    tokens: Mapping[str, int] = attrs.field(factory=dict[str, int])
-
-
-def shown(link: Link) -> dict[str, JsonValue]:
-    """Return what the demo shows of a link."""
-    return {
-        "id": link.id,
-        "institution": link.institution,
-        "status": str(link.status),
-        "access_mode": None if link.access_mode is None else str(link.access_mode),
-        "external_id": link.external_id,
-        "created_at": link.created_at.isoformat(timespec="seconds"),
-    }
-
-
-def _promise(kept: bool, text: str) -> None:
-    if not kept:
-        raise PromiseBrokenError(text)
-
-
-def _challenged(result: Link | PendingSession, kind: str, round_: int = 1) -> PendingSession:
-    if isinstance(result, Link):
-        raise PromiseBrokenError("a challenge was expected, and a link came")
-    _promise(result.challenge.kind == kind, f"the challenge is {result.challenge.kind}, not {kind}")
-    _promise(result.round == round_, f"the challenge is of round {result.round}, not {round_}")
-    return result
-
-
-def _linked(stage: Stage, result: Link | PendingSession) -> Link:
-    if not isinstance(result, Link):
-        raise PromiseBrokenError("a link was expected, and the bank asked again")
-    _promise(result.status == "valid", f"the link is {result.status}, not valid")
-    stage.links.append(result)
-    return result
-
-
-async def _ask(stage: Stage, institution: str, credentials: Credentials, person: str) -> Link | PendingSession:
-    return await stage.belvo.register(institution, credentials, external_id=person, access_mode="single")
-
-
-def _short(link: Link) -> str:
-    return f"Link {link.id[:8]} at {link.institution}"
+PERSON_TAKES: Final = 0.5
+"""Seconds until the person has confirmed in the bank's app."""
+AT_MOST: Final = 30.0
+"""Seconds to wait for that; far more than a slow machine needs."""
 
 
 async def _plain(stage: Stage) -> Outcome:
     result = await stage.belvo.register("erebor_mx_retail", Credentials("bnk100", "full"), external_id="user-1")
-    link = _linked(stage, result)
-    return Outcome(f"{_short(link)} is {link.status}.", {"link": shown(link)})
+    link = linked(stage, result)
+    return Outcome(f"{short(link)} is {link.status}.", {"link": shown(link)})
 
 
 async def _numeric(stage: Stage) -> Outcome:
     credentials = Credentials("mfa_numeric", "numeric_code")
-    pending = _challenged(await _ask(stage, "heimdall_mx_retail", credentials, "user-2"), "numeric")
+    pending = challenged(await ask(stage.belvo, "heimdall_mx_retail", credentials, "user-2"), "numeric")
     challenge = pending.challenge
-    _promise(challenge.value is not None, "the challenge shows no number")
+    promise(challenge.value is not None, "the challenge shows no number")
     stored = pending.to_json()
-    _promise(RIGHT not in stored and "numeric_code" not in stored, "the stored text holds a secret of the person")
-    link = _linked(stage, await stage.belvo.restore(stored).complete(RIGHT))
+    promise(RIGHT not in stored and "numeric_code" not in stored, "the stored text holds a secret of the person")
+    link = linked(stage, await stage.belvo.restore(stored).complete(RIGHT))
     return Outcome(
-        f"{_short(link)} is {link.status}.",
+        f"{short(link)} is {link.status}.",
         {"challenge": str(challenge.kind), "value": challenge.value, "link": shown(link)},
         events=(f'The bank shows {challenge.value}: "{challenge.instructions}".', f"The person types {RIGHT}."),
     )
@@ -146,15 +62,15 @@ async def _numeric(stage: Stage) -> Outcome:
 
 async def _qr(stage: Stage) -> Outcome:
     credentials = Credentials("mfa_qr", "qr_code")
-    pending = _challenged(await _ask(stage, "heimdall_br_retail", credentials, "user-3"), "qr")
+    pending = challenged(await ask(stage.belvo, "heimdall_br_retail", credentials, "user-3"), "qr")
     code = pending.challenge.qr
     matrix = None if code is None else symbol(code)
     if code is None or matrix is None:
         raise PromiseBrokenError("the challenge shows no QR code that can be drawn")
-    link = _linked(stage, await pending.complete(RIGHT))
+    link = linked(stage, await pending.complete(RIGHT))
     data: dict[str, JsonValue] = {"challenge": "qr", "media_type": code.media_type, "modules": len(matrix)}
     return Outcome(
-        f"{_short(link)} is {link.status}.",
+        f"{short(link)} is {link.status}.",
         {**data, "link": shown(link)},
         events=(f"The bank's app reads this code and shows {RIGHT}; the person types it.",),
         drawing=matrix,
@@ -162,12 +78,14 @@ async def _qr(stage: Stage) -> Outcome:
 
 
 async def _second_round(stage: Stage) -> Outcome:
-    first = _challenged(await _ask(stage, "gotham_mx_business", Credentials("sim_mfa_text", "any"), "user-4"), "text")
-    second = _challenged(await first.complete(WRONG), "text", round_=2)
-    _promise(second.id == first.id, "the second round has another id")
-    link = _linked(stage, await second.complete(RIGHT))
+    first = challenged(
+        await ask(stage.belvo, "gotham_mx_business", Credentials("sim_mfa_text", "any"), "user-4"), "text"
+    )
+    second = challenged(await first.complete(WRONG), "text", round_=2)
+    promise(second.id == first.id, "the second round has another id")
+    link = linked(stage, await second.complete(RIGHT))
     return Outcome(
-        f"{_short(link)} is {link.status} after {second.round} rounds.",
+        f"{short(link)} is {link.status} after {second.round} rounds.",
         {"rounds": second.round, "same_id": second.id == first.id, "link": shown(link)},
         events=(
             f"Round 1: the person types {WRONG}, and the bank asks again.",
@@ -191,10 +109,10 @@ async def _chain(stage: Stage) -> Outcome:
         access_mode="single",
         on_challenge=ask_the_person,
     )
-    _linked(stage, link)
-    _promise(asked == ["numeric", "text"], f"the callback was asked for {', '.join(asked) or 'nothing'}")
+    linked(stage, link)
+    promise(asked == ["numeric", "text"], f"the callback was asked for {', '.join(asked) or 'nothing'}")
     return Outcome(
-        f"{_short(link)} is {link.status}; register() returned it.",
+        f"{short(link)} is {link.status}; register() returned it.",
         {"asked": list(asked), "link": shown(link)},
         events=tuple(
             f"Round {number}: the callback answers a {kind} challenge." for number, kind in enumerate(asked, 1)
@@ -204,25 +122,50 @@ async def _chain(stage: Stage) -> Outcome:
 
 async def _crowd(stage: Stage) -> Outcome:
     credentials = Credentials("mfa_numeric", "numeric_code")
-    pending = _challenged(await _ask(stage, "gotham_co_business", credentials, "user-6"), "numeric")
+    pending = challenged(await ask(stage.belvo, "gotham_co_business", credentials, "user-6"), "numeric")
     stage.box.inject(Fault.delay(BANK_TAKES), method="PATCH", template="/api/links/")
     calls = (stage.belvo.complete(pending.id, RIGHT) for _ in range(CROWD))
     results = await asyncio.gather(*calls, return_exceptions=True)
     links = [result for result in results if isinstance(result, Link)]
-    refused = sum(isinstance(result, AlreadyClaimedError) for result in results)
+    # Settled already is what those find who come last on a machine that is slower than the bank.
+    refusals = [
+        type(result).__name__ for result in results if isinstance(result, AlreadyClaimedError | AlreadySettledError)
+    ]
     kinds = Counter(type(result).__name__ for result in results)
-    _promise((len(links), refused) == (1, CROWD - 1), f"the calls ended as {dict(kinds)}")
-    link = _linked(stage, links[0])
+    promise((len(links), len(refusals)) == (1, CROWD - 1), f"the calls ended as {dict(kinds)}")
+    link = linked(stage, links[0])
+    told = " and ".join(f"{number} got {name}" for name, number in sorted(Counter(refusals).items()))
     return Outcome(
-        f"{_short(link)} is {link.status}: {CROWD} calls, one request.",
+        f"{short(link)} is {link.status}: {CROWD} calls, one request.",
         {
             "calls": CROWD,
             "links": len(links),
-            "refused": refused,
-            "refused_with": "AlreadyClaimedError",
+            "refused": len(refusals),
+            "refused_with": sorted(set(refusals)),
             "link": shown(link),
         },
-        events=(f"1 call got the link; {refused} got AlreadyClaimedError at once and sent nothing.",),
+        events=(f"1 call got the link; {told} at once and sent nothing.",),
+    )
+
+
+async def _confirmed_elsewhere(stage: Stage) -> Outcome:
+    credentials = Credentials("sim_mfa_inputless", "any")
+    pending = challenged(await ask(stage.belvo, "erebor_br_retail", credentials, "user-9"), "inputless")
+    person = asyncio.get_running_loop().call_later(PERSON_TAKES, stage.box.confirm, pending.link_id)
+    try:
+        link = linked(stage, await pending.wait(timeout=AT_MOST))
+    finally:
+        person.cancel()
+    rounds = (await stage.belvo.pending(pending.id)).round
+    return Outcome(
+        f"{short(link)} is {link.status}; nobody typed anything.",
+        {"action": str(pending.challenge.action), "rounds": rounds, "link": shown(link)},
+        events=(
+            f'The bank says: "{pending.challenge.instructions}".',
+            f"pending.wait() asks now and then; the person confirms after {PERSON_TAKES:g} s.",
+            f"Rounds until then, all without a token: {rounds}.",
+        ),
+        calls={"Register": 1, "Complete": rounds},
     )
 
 
@@ -240,7 +183,7 @@ async def _cooldown(stage: Stage) -> Outcome:
     stage.box.advance(seconds=wait.total_seconds())
     again = await stage.belvo.refresh(link.id)
     return Outcome(
-        f"{_short(link)} was refreshed twice, {wait.total_seconds() / 60:g} minutes apart.",
+        f"{short(link)} was refreshed twice, {wait.total_seconds() / 60:g} minutes apart.",
         {"accepted": [accepted.request_id, again.request_id], "retry_after_seconds": wait.total_seconds()},
         events=(
             "The first is accepted; a webhook would tell the end.",
@@ -252,17 +195,17 @@ async def _cooldown(stage: Stage) -> Outcome:
 
 async def _by_status(stage: Stage) -> Outcome:
     credentials = Credentials("sim_mfa_text", "any")
-    _challenged(await _ask(stage, "heimdall_mx_retail", credentials, "user-7"), "text")
+    challenged(await ask(stage.belvo, "heimdall_mx_retail", credentials, "user-10"), "text")
     stage.box.set_status(stage.links[0].id, "invalid")
     stage.links = [link async for link in stage.belvo.iterate()][::-1]
     counts = Counter(str(link.status) for link in stage.links)
     theirs = {link["id"]: link["status"] for link in stage.box.links}
-    _promise({link.id: link.status for link in stage.links} == theirs, "the list is not what the simulator holds")
+    promise({link.id: link.status for link in stage.links} == theirs, "the list is not what the simulator holds")
     said = ", ".join(f"{number} {status}" for status, number in counts.most_common())
     return Outcome(
         f"{len(stage.links)} links: {said}.",
         {"total": len(stage.links), "by_status": dict(counts.most_common())},
-        events=("user-7 closed the page before typing a token; user-1 has a new password at the bank.",),
+        events=("user-10 closed the page before typing a token; user-1 has a new password at the bank.",),
     )
 
 
@@ -330,6 +273,44 @@ results = await asyncio.gather(*calls, return_exceptions=True)""",
         play=_crowd,
         calls={"Register": 1, "Complete": 1},
         tokens={RIGHT: 1},
+    ),
+    Scene(
+        name="Another process completes",
+        said="Web backends and workers come and go while a person looks for a code. Pending sessions in a file outlive"
+        " them, and any process that opens it can go on. The token reaches it through a pipe.",
+        code=f"""\
+belvo = BelvoLinks(..., store=SqliteStore("pending.db"))
+pending = await belvo.register("gotham_br_business", credentials)
+
+# in another process, with such a client of its own:
+link = await belvo.complete(pending_id, "{RIGHT}", round=1)""",
+        play=processes.handed_over,
+        calls={"Register": 1, "Complete": 1, "Get": 1},
+        tokens={RIGHT: 1},
+        meanwhile="another process starts",
+    ),
+    Scene(
+        name="A process is killed in the middle",
+        said="The worst moment: the bank has accepted the token, and the process dies before it can note that. Nobody"
+        " may send the token again, and the link must not be lost.",
+        code=f"""\
+os.kill(worker, SIGKILL)                     # it was completing
+await belvo.complete(pending.id, "{RIGHT}")   # AlreadyClaimedError
+await belvo.complete(pending.id, "{RIGHT}")   # IndeterminateOutcomeError
+link = await pending.reconcile()""",
+        play=processes.killed,
+        calls={"Register": 1, "Complete": 1, "Get": 1},
+        tokens={RIGHT: 1},
+        meanwhile="a process is killed, and its claim runs out",
+    ),
+    Scene(
+        name="A confirmation in the bank's app",
+        said="Some banks want no token: the person confirms on a telephone, and the login here waits for that.",
+        code="""\
+pending = await belvo.register("erebor_br_retail", credentials)
+link = await pending.wait()""",
+        play=_confirmed_elsewhere,
+        meanwhile="waiting for the person to confirm in the bank's app",
     ),
     Scene(
         name="A refresh and its cooldown",

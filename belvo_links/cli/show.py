@@ -85,7 +85,7 @@ class Screen:
         self._text(step.said)
         self._text("")
         for line in step.code.splitlines():
-            self._console.print(Text(f"{' ' * (_INDENT + 2)}{line}", style="dim"), soft_wrap=True)
+            self._console.print(Text(f"{' ' * (_INDENT + 2)}{line}".rstrip(), style="dim"), soft_wrap=True)
         self._text("")
         if step.drawing:
             self._draw(step.drawing)

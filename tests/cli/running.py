@@ -7,10 +7,19 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Sequence
 
 from attrs import frozen
 
 COMMAND = (sys.executable, "-W", "error", "-m", "belvo_links.cli")
+A_FEW_SCENES = """
+import sys
+from belvo_links.cli import demo, main
+demo.SCENES = demo.SCENES[:3]
+sys.exit(main(sys.argv[1:]))
+"""
+SHORT = (sys.executable, "-W", "error", "-c", A_FEW_SCENES)
+"""The same, but the demo ends after its QR code: enough to see how it looks."""
 DECIDES_ABOUT_LOOKS = {"NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TERM", "COLUMNS", "LINES", "LC_ALL", "LANG"}
 
 
@@ -29,20 +38,20 @@ class Ended:
     err: str = ""
 
 
-def in_pipes(*arguments: str, **variables: str) -> Ended:
+def in_pipes(*arguments: str, command: Sequence[str] = COMMAND, **variables: str) -> Ended:
     """Run it with its output in pipes."""
     done = subprocess.run(
-        [*COMMAND, *arguments], env=environment(**variables), capture_output=True, check=False, timeout=30
+        [*command, *arguments], env=environment(**variables), capture_output=True, check=False, timeout=30
     )
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def in_a_terminal(*arguments: str, columns: int = 80, **variables: str) -> Ended:
+def in_a_terminal(*arguments: str, columns: int = 80, command: Sequence[str] = COMMAND, **variables: str) -> Ended:
     """Run it in a terminal of so many columns; both outputs are one, as there."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     process = subprocess.Popen(
-        [*COMMAND, *arguments], env=environment(**variables), stdin=theirs, stdout=theirs, stderr=theirs
+        [*command, *arguments], env=environment(**variables), stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
     seen = b""

@@ -11,7 +11,7 @@ import pytest
 import belvo_links.cli
 from belvo_links.cli.entry import main
 from belvo_links.cli.exits import Exit
-from tests.cli.running import COMMAND, environment, in_a_terminal, in_pipes
+from tests.cli.running import SHORT, environment, in_a_terminal, in_pipes
 
 HELPS = [("--help",), ("-h",), ("demo", "--help"), ("sandbox", "--help")]
 
@@ -87,8 +87,10 @@ def test_no_command_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> N
     assert "sandbox" in shown.err
 
 
-@pytest.mark.parametrize("library", ["cyclopts", "rich"])
-@pytest.mark.parametrize("argument", ["--help", "demo"])
+@pytest.mark.parametrize(
+    "library, argument",
+    [("cyclopts", "--help"), ("cyclopts", "demo"), ("rich", "--help"), ("rich", "demo"), ("aiosqlite", "demo")],
+)
 def test_missing_libraries_are_named_with_the_extra_that_brings_them(library: str, argument: str) -> None:
     """One line and exit code 2, no traceback."""
     code = (
@@ -117,9 +119,7 @@ def test_an_interrupt_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 @pytest.mark.parametrize("arguments", [["demo"], ["demo", "--json"]])
 def test_a_reader_who_leaves_early_gets_no_traceback(arguments: list[str]) -> None:
     """`belvo-links demo | head -1`."""
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = subprocess.Popen([*SHORT, *arguments], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout
     process.stdout.close()
     assert process.stderr

@@ -3,10 +3,13 @@
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from io import BytesIO, TextIOWrapper
+from tempfile import gettempdir
 from typing import Any
 
+import attrs
 import pytest
 from rich.console import Console
 
@@ -16,7 +19,8 @@ from belvo_links.cli.exits import Exit
 from belvo_links.cli.show import Data, Screen
 from belvo_links.client.links import BelvoLinks
 from belvo_links.sandbox import Fault, Sandbox
-from tests.cli.running import Ended, in_a_terminal, in_pipes
+from tests.cli.playing import played
+from tests.cli.running import SHORT, Ended, in_a_terminal, in_pipes
 from tests.cli.symbols import seen, text_of
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -24,18 +28,35 @@ CONTROLS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 NAMES = [scene.name for scene in scenes.SCENES]
 
 
+@attrs.frozen
+class Runs:
+    """The whole demo, once for everybody whom it is told: most of its time it waits, so they run together."""
+
+    data: Ended
+    plain: Ended
+    terminal: Ended
+
+
 @pytest.fixture(scope="module")
-def told() -> dict[str, Any]:
-    done = in_pipes("demo", "--json")
-    assert (done.code, done.err) == (0, "")
-    document = json.loads(done.out)
+def runs() -> Runs:
+    with ThreadPoolExecutor() as threads:
+        data = threads.submit(in_pipes, "demo", "--json")
+        plain = threads.submit(in_pipes, "demo", FORCE_COLOR="1", TTY_COMPATIBLE="1")
+        terminal = threads.submit(in_a_terminal, "demo")
+        return Runs(data.result(), plain.result(), terminal.result())
+
+
+@pytest.fixture(scope="module")
+def told(runs: Runs) -> dict[str, Any]:
+    assert (runs.data.code, runs.data.err) == (0, "")
+    document = json.loads(runs.data.out)
     assert isinstance(document, dict)
     return document
 
 
 @pytest.fixture(scope="module")
-def plain() -> Ended:
-    return in_pipes("demo")
+def plain(runs: Runs) -> Ended:
+    return runs.plain
 
 
 def step(told: dict[str, Any], number: int) -> dict[str, Any]:
@@ -99,19 +120,51 @@ def test_of_a_hundred_completions_one_goes_out(told: dict[str, Any]) -> None:
     assert (result["calls"], result["links"], result["refused"]) == (100, 1, 99)
 
 
+def test_another_process_completes(told: dict[str, Any]) -> None:
+    """It is one of its own, and the token goes out once."""
+    assert step(told, 7)["server"] == {
+        "calls": {"Register": 1, "Complete": 1, "Get": 1},
+        "tokens": {"111111": 1},
+    }
+    result = step(told, 7)["result"]
+    assert len(set(result["processes"])) == 2
+    assert result["refused_with"] == "AlreadySettledError"
+    assert result["link"]["status"] == "valid"
+
+
+def test_a_killed_process_loses_no_link_and_repeats_no_token(told: dict[str, Any]) -> None:
+    """Claimed, then indeterminate, then linked by a look at the link."""
+    assert step(told, 8)["server"] == {
+        "calls": {"Register": 1, "Complete": 1, "Get": 1},
+        "tokens": {"111111": 1},
+    }
+    result = step(told, 8)["result"]
+    assert result["refused_with"] == ["AlreadyClaimedError", "IndeterminateOutcomeError"]
+    assert result["state_after_the_lease"] == "indeterminate"
+    assert result["link"]["status"] == "valid"
+
+
+def test_a_confirmation_needs_no_token(told: dict[str, Any]) -> None:
+    """The rounds that the SDK counts are the Completes that the server does."""
+    server, result = step(told, 9)["server"], step(told, 9)["result"]
+    assert server == {"calls": {"Register": 1, "Complete": result["rounds"]}, "tokens": {}}
+    assert result["action"] == "confirm_elsewhere"
+    assert result["link"]["status"] == "valid"
+
+
 def test_a_refresh_has_its_cooldown(told: dict[str, Any]) -> None:
     """Three requests, two of them accepted."""
-    assert step(told, 7)["server"] == {"calls": {"Refresh": 3}, "tokens": {}}
-    assert len(set(step(told, 7)["result"]["accepted"])) == 2
-    assert 0 < step(told, 7)["result"]["retry_after_seconds"] <= 600
+    assert step(told, 10)["server"] == {"calls": {"Refresh": 3}, "tokens": {}}
+    assert len(set(step(told, 10)["result"]["accepted"])) == 2
+    assert 0 < step(told, 10)["result"]["retry_after_seconds"] <= 600
 
 
 def test_the_links_are_counted_by_status(told: dict[str, Any]) -> None:
     """The list and the count are of the same links."""
-    assert step(told, 8)["server"] == {"calls": {"Register": 1, "List": 1}, "tokens": {}}
+    assert step(told, 11)["server"] == {"calls": {"Register": 1, "List": 1}, "tokens": {}}
     statuses = [link["status"] for link in told["links"]]
-    assert step(told, 8)["result"]["by_status"] == {status: statuses.count(status) for status in set(statuses)}
-    assert len({link["id"] for link in told["links"]}) == step(told, 8)["result"]["total"] == 7
+    assert step(told, 11)["result"]["by_status"] == {status: statuses.count(status) for status in set(statuses)}
+    assert len({link["id"] for link in told["links"]}) == step(told, 11)["result"]["total"] == 10
     assert set(statuses) == {"valid", "invalid", "unconfirmed"}
 
 
@@ -124,16 +177,19 @@ def test_people_are_told_the_same(told: dict[str, Any], plain: Ended) -> None:
         assert " ".join(each["outcome"].split()) in text
         assert " ".join(each["said"].split()) in text
     assert "The server received 1 Register and 1 Complete (token 111111 once)." in text
+    assert "The server received 1 Register, 1 Complete and 1 Get (token 111111 once)." in text
+    assert re.search(r"The server received 1 Register and \d+ Completes? \(no token\)\.", text)
     for link in told["links"]:
         assert re.search(rf"{link['id'][:8]} +{link['institution']} +.* {link['status']}", plain.out)
-    assert "All 8 steps came out as promised" in text
+    assert f"All {len(NAMES)} steps came out as promised" in text
 
 
 def test_the_text_fits_a_terminal_and_says_nothing_of_machines(plain: Ended) -> None:
-    """80 columns, no colours in a pipe, no spaces at the ends of paragraphs."""
+    """80 columns, no colours in a pipe, no spaces at the ends of paragraphs, no trace of temporary files."""
     assert max(map(len, plain.out.splitlines())) <= 80
     assert "\x1b" not in plain.out
-    assert not re.search(r"\w $", plain.out, re.MULTILINE)
+    assert not re.search(r"\w $|^ +$", plain.out, re.MULTILINE)
+    assert gettempdir() not in plain.out
 
 
 def drawn_block(out: str) -> list[str]:
@@ -148,10 +204,13 @@ def test_the_qr_code_is_the_simulators(plain: Ended) -> None:
     assert re.fullmatch(r"belvo-sandbox [0-9a-f]{16}", text_of(seen(drawn_block(plain.out))))
 
 
-def test_a_terminal_gets_colours() -> None:
-    """They are all that differs; the spinner has gone."""
-    done = in_a_terminal("demo")
+def test_a_terminal_gets_colours(runs: Runs) -> None:
+    """And a spinner while somebody is waited for; in the end it has gone."""
+    done = runs.terminal
     assert done.code == 0
+    assert "waiting for the person to confirm in the bank's app ..." in done.out
+    assert "\x1b[?25l" in done.out, "the spinner hides the cursor"
+    assert done.out.count("\x1b[?25h") == done.out.count("\x1b[?25l")
     assert COLOURS.search(done.out)
     assert done.out.rstrip().endswith("belvo-links sandbox\x1b[0m")
     text = CONTROLS.sub("", done.out)
@@ -163,15 +222,10 @@ def test_a_terminal_gets_colours() -> None:
 @pytest.mark.parametrize("name, value", [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_who_wants_no_colours_gets_none(name: str, value: str) -> None:
     """No control sequence of any kind, in a terminal too."""
-    done = in_a_terminal("demo", columns=80, **{name: value})
+    done = in_a_terminal("demo", columns=80, command=SHORT, **{name: value})
     assert done.code == 0
     assert "\x1b" not in done.out
     assert max(map(len, done.out.splitlines())) <= 80
-
-
-def test_a_pipe_gets_no_colours_whatever_is_forced() -> None:
-    """Nobody sees them there."""
-    assert "\x1b" not in in_pipes("demo", FORCE_COLOR="1", TTY_COMPATIBLE="1").out
 
 
 @pytest.mark.parametrize(
@@ -181,11 +235,13 @@ def test_a_pipe_gets_no_colours_whatever_is_forced() -> None:
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
     ],
 )
-def test_ascii_will_do(variables: dict[str, str]) -> None:
-    """The QR code too, though larger."""
-    done = in_pipes("demo", **variables)
+def test_ascii_will_do(variables: dict[str, str], told: dict[str, Any]) -> None:
+    """The QR code too, though larger; and what is said in the other scenes."""
+    assert json.dumps(told, ensure_ascii=False).isascii()
+    done = in_pipes("demo", command=SHORT, **variables)
     assert (done.code, done.err) == (0, "")
     assert done.out.isascii()
+    assert "\x1b" not in done.out
     assert "?" not in done.out
     assert "\\u" not in done.out
     assert max(map(len, done.out.splitlines())) <= 80
@@ -194,7 +250,7 @@ def test_ascii_will_do(variables: dict[str, str]) -> None:
 
 def test_a_narrow_terminal_gets_no_broken_code() -> None:
     """It is told what it lacks, and the rest is wrapped."""
-    done = in_a_terminal("demo", columns=36, NO_COLOR="1")
+    done = in_a_terminal("demo", columns=36, command=SHORT, NO_COLOR="1")
     assert done.code == 0
     assert "█" not in done.out
     assert "needs a terminal of 37" in " ".join(done.out.split())
@@ -243,20 +299,6 @@ def test_the_data_says_that_it_failed(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert told["problem"] in shown.err
 
 
-async def played(number: int, client: type[BelvoLinks] = BelvoLinks, *faults: Fault) -> demo.Step:
-    """One scene, on a stage of its own."""
-    async with (
-        Sandbox() as box,
-        client(box.secret_id, box.secret_password, base_url=box.url, **box.client_options) as belvo,
-    ):
-        stage = scenes.Stage(box, belvo)
-        if number == 7:
-            await demo.play(scenes.SCENES[0], stage)  # which makes the link to refresh
-        for fault in faults:
-            box.inject(fault)
-        return await demo.play(scenes.SCENES[number - 1], stage)
-
-
 class Curious(BelvoLinks):
     """A client that looks at every link it refreshes, which the demo does not expect."""
 
@@ -267,7 +309,7 @@ class Curious(BelvoLinks):
 
 async def test_a_request_too_many_breaks_the_promise() -> None:
     """The server's count decides, not the client's word."""
-    step = await played(7, Curious)
+    step = await played(10, Curious)
     assert step.problem
     assert step.problem.endswith("received 3 Refreshes, not 3 Gets and 3 Refreshes")
     assert step.outcome == ""
@@ -305,7 +347,7 @@ async def test_another_answer_breaks_the_promise(scene: int, body: dict[str, Any
         "external_id": "user-1",
         **body,
     }
-    step = await played(scene, BelvoLinks, Fault.status(201, link))
+    step = await played(scene, prepare=lambda box: box.inject(Fault.status(201, link)))
     assert step.problem
     assert said in step.problem
 
@@ -320,8 +362,9 @@ async def test_a_long_scene_is_shown_to_be_under_way(monkeypatch: pytest.MonkeyP
             return super().busy(text)
 
     monkeypatch.setattr(demo, "PATIENCE", 0.05)
+    monkeypatch.setattr(demo, "SCENES", (scenes.SCENES[5], scenes.SCENES[8]))
     assert (await demo.run(Audience())).ok
-    assert NAMES[5] in shown
+    assert shown == [NAMES[5], scenes.SCENES[8].meanwhile]
 
 
 @pytest.mark.parametrize(
@@ -330,6 +373,8 @@ async def test_a_long_scene_is_shown_to_be_under_way(monkeypatch: pytest.MonkeyP
         ({}, {}, "nothing"),
         ({"Register": 1}, {}, "1 Register"),
         ({"Register": 1, "Complete": 2}, {"1": 1, "2": 2}, "1 Register and 2 Completes (token 1 once, token 2 twice)"),
+        ({"Register": 1, "Complete": 3}, {}, "1 Register and 3 Completes (no token)"),
+        ({"Register": 1, "Complete": 1, "Get": 1}, {"1": 1}, "1 Register, 1 Complete and 1 Get (token 1 once)"),
         ({"Refresh": 2}, {"1": 3}, "2 Refreshes (token 1 3 times)"),
         ({"PUT /api/links/{id}/": 2}, {}, "2 PUT /api/links/{id}/ requests"),
     ],
