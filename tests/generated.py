@@ -13,6 +13,7 @@ from belvo_links.protocol.mfa import GUARDS, SETTLED, TRANSITIONS, PendingState
 from belvo_links.sandbox import DOCUMENTED_USERS, OWN_TRIGGERS
 from belvo_links.transport.messages import Repeat
 from belvo_links.transport.retry import REPEATED, Failure
+from tests.mfa import table as faults
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -75,6 +76,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "transitions": transitions,
     "repeats": repeats,
     "error-tree": error_tree,
+    "faults": faults.markdown,
     "users": users,
     "triggers": triggers,
 }

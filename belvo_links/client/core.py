@@ -98,6 +98,7 @@ class Core:
             new_id=_new_id,
             waiting=Waiting.of(waiting),
             jitter=_jitter,
+            check=self._transport.check,
         )
 
     @classmethod

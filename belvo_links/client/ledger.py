@@ -12,13 +12,7 @@ from weakref import finalize
 
 import attrs
 
-from belvo_links.errors import (
-    BelvoLinksError,
-    ClientClosedError,
-    IllegalTransitionError,
-    PendingNotFoundError,
-    StoreError,
-)
+from belvo_links.errors import BelvoLinksError, IllegalTransitionError, PendingNotFoundError, StoreError
 from belvo_links.protocol.mfa import (
     DeadlinePassed,
     Event,
@@ -56,11 +50,6 @@ class Ledger:
         self._use: finalize[[int], Ledger] | None = None
         self._asking = 0
         self._closed = False
-
-    def check(self) -> None:
-        """Raise ``ClientClosedError`` once the client is closed. What is under way is still recorded."""
-        if self._closed:
-            raise ClientClosedError
 
     async def insert(self, record: PendingRecord) -> None:
         """Keep a new record; where its id exists, the version that counts stays.

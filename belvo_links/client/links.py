@@ -141,8 +141,7 @@ class BelvoLinks(Reads):
         named = isinstance(external_id, str)
         result = await self._caller.run(operation, budget=budget)
         if isinstance(result, Link):
-            if named:
-                warn_if_nameless(result)
+            warn_if_nameless(result, given=named)
             return result
         pending = await self._logins.begin(
             result,

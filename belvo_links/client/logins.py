@@ -75,7 +75,9 @@ class Logins:
         new_id: Callable[[], str],
         waiting: Waiting,
         jitter: Callable[[], float],
+        check: Callable[[], None],
     ) -> None:
+        self._check = check
         self.waiting = waiting
         self.jitter = jitter
         self._caller = caller
@@ -270,7 +272,7 @@ class Logins:
     ) -> Link | PendingSession:
         """Return or raise what a definite reply means."""
         if isinstance(outcome, Link):
-            self.warn_if_nameless(settled, outcome)
+            warn_if_nameless(outcome, given=settled.named)
             return outcome
         if isinstance(outcome, TokenRequired):
             if settled.state is not PendingState.AWAITING:  # it came late, and the record had been settled otherwise
@@ -329,7 +331,7 @@ class Logins:
         if events := (*unrecorded, *(() if event is None else (event,))):
             record, _ = await finish(self._settle(record, *events, view=view))
         if link is not None and (record.state is PendingState.LINKED or isinstance(event, ProvedLinked)):
-            self.warn_if_nameless(record, link)
+            warn_if_nameless(link, given=record.named)
             return link
         if record.state is PendingState.AWAITING:
             return PendingSession(self, record)
@@ -338,8 +340,8 @@ class Logins:
     # ------------------------------------------------------------------------------------------------------- others
 
     async def look(self, pending_id: str, *, view: View = UNKNOWN) -> PendingRecord:
-        """Return the record as it is now, or raise ClientClosedError, PendingNotFoundError, WrongAccountError."""
-        self._ledger.check()
+        """Return the record as it is now, or raise what keeps this client from it: see ``BelvoLinks.pending``."""
+        self._check()
         if view.brought is not None and not self._account.owns(view.brought):
             raise WrongAccountError(pending=PendingSession(self, view.brought))
         record = await self._ledger.current(pending_id, brought=view.brought)
@@ -390,8 +392,3 @@ class Logins:
     def owns(self, record: PendingRecord) -> bool:
         """Return whether the record belongs to this client's account."""
         return self._account.owns(record)
-
-    def warn_if_nameless(self, record: PendingRecord, link: Link) -> None:
-        """Warn if an ``external_id`` was given and Belvo stored none."""
-        if record.named:
-            warn_if_nameless(link)

@@ -85,12 +85,13 @@ def proof(record: PendingRecord, found: Link | None, *, now: datetime) -> Event 
         found: the link as it is now; ``None`` where there is none (404).
         now: the time, aware UTC.
     """
-    if found is None:
+    registering = record.operation == "register"
+    if found is None and registering:
         return ProvedFailed()
-    if _succeeded(record, found):
+    if found is not None and _succeeded(record, found):
         return ProvedLinked()
-    unconfirmed = record.operation == "register" and found.status == LinkStatus.UNCONFIRMED
-    if unconfirmed and now >= record.expires_at:
+    unconfirmed = found is not None and found.status == LinkStatus.UNCONFIRMED
+    if registering and unconfirmed and now >= record.expires_at:
         return ProvedExpired()
     return None if record.token_sent else PutBack()
 

@@ -51,7 +51,7 @@ class PendingStore(Protocol):
         """Replace a record if it still is what the caller saw.
 
         Args:
-            old: what the caller saw; its id, state, round and revision are compared.
+            old: what the caller saw; its id, state, round, revision and claim are compared.
             new: what to keep instead.
             lease: seconds, by the store's own clock, for which ``new`` is claimed; ``None`` ends a claim.
 
@@ -86,4 +86,4 @@ def is_over(record: PendingRecord, before: datetime) -> bool:
 
 def is_same(seen: PendingRecord, now: PendingRecord) -> bool:
     """Return whether a record is what a caller of :meth:`PendingStore.swap` saw."""
-    return (seen.state, seen.round, seen.revision) == (now.state, now.round, now.revision)
+    return (seen.state, seen.round, seen.revision, seen.claim) == (now.state, now.round, now.revision, now.claim)

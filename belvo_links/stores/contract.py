@@ -136,15 +136,16 @@ class PendingStoreContract:
         assert found is not None
         assert found.record == mine
 
-    @pytest.mark.parametrize("name", ["state", "round", "revision"])
-    async def test_swapping_compares_state_round_and_revision(self, store: PendingStore, name: str) -> None:
-        """Each of the three alone is enough to lose."""
+    @pytest.mark.parametrize("name", ["state", "round", "revision", "claim"])
+    async def test_swapping_compares_all_that_was_seen(self, store: PendingStore, name: str) -> None:
+        """State, round, revision and claim: each of them alone is enough to lose."""
         record = fresh_record()
         await store.insert(record)
         changed: dict[str, dict[str, object]] = {
             "state": {"state": PendingState.SUBMITTING},
             "round": {"round": 2},
             "revision": {"revision": 7},
+            "claim": {"claim": "somebody else's"},
         }
         seen = attrs.evolve(record, **changed[name])  # type: ignore[arg-type]  # a test case's own field and value
         assert not await store.swap(seen, claimed(record), lease=LONG_LEASE)

@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS belvo_pending (
     state TEXT NOT NULL,
     round INTEGER NOT NULL,
     revision INTEGER NOT NULL,
+    claim TEXT,
     lease_until REAL,
     expires_at REAL NOT NULL,
     keep_until REAL NOT NULL,
@@ -44,15 +45,15 @@ CREATE TABLE IF NOT EXISTS belvo_pending (
 ) STRICT, WITHOUT ROWID
 """
 _INSERT: Final = f"""
-INSERT INTO belvo_pending (state, round, revision, lease_until, expires_at, keep_until, record, id)
-VALUES (:state, :round, :revision, NULL, :expires_at, {_NOW} + :kept, :record, :id)
+INSERT INTO belvo_pending (state, round, revision, claim, lease_until, expires_at, keep_until, record, id)
+VALUES (:state, :round, :revision, :claim, NULL, :expires_at, {_NOW} + :kept, :record, :id)
 ON CONFLICT (id) DO NOTHING
 """  # noqa: S608  # made of constants
 _SWAP: Final = f"""
 UPDATE belvo_pending
-SET state = :state, round = :round, revision = :revision, lease_until = {_NOW} + :lease, expires_at = :expires_at,
-    keep_until = {_NOW} + :kept, record = :record
-WHERE id = :id AND state = :old_state AND round = :old_round AND revision = :old_revision
+SET state = :state, round = :round, revision = :revision, claim = :claim, lease_until = {_NOW} + :lease,
+    expires_at = :expires_at, keep_until = {_NOW} + :kept, record = :record
+WHERE id = :id AND state = :old_state AND round = :old_round AND revision = :old_revision AND claim IS :old_claim
 """  # noqa: S608  # made of constants
 _LOAD: Final = f"SELECT record, lease_until - {_NOW} FROM belvo_pending WHERE id = ?"  # noqa: S608  # made of constants
 _SWEEP: Final = f"DELETE FROM belvo_pending WHERE keep_until < {_NOW}"  # noqa: S608  # made of constants
@@ -108,6 +109,7 @@ class SqliteStore:
             "old_state": str(old.state),
             "old_round": old.round,
             "old_revision": old.revision,
+            "old_claim": old.claim,
         }
         async with self._open() as database:
             return await _changes(database, _SWAP, values) == 1
@@ -216,6 +218,7 @@ def _columns(record: PendingRecord) -> dict[str, object]:
         "state": str(record.state),
         "round": record.round,
         "revision": record.revision,
+        "claim": record.claim,
         "expires_at": record.expires_at.timestamp(),
         "kept": lifetime if record.is_settled else lifetime + KEPT_UNSETTLED.total_seconds(),
         "record": stored.dump(record),
