@@ -140,16 +140,19 @@ async def test_every_coroutine_refuses_a_second_event_loop(box: Sandbox) -> None
 
 
 async def test_a_handle_refuses_a_second_event_loop(box: Sandbox) -> None:
-    """And what it is about can still be completed in the first one."""
+    """Before it claims anything; and what it is about can still be completed in the first one."""
     async with client(box) as belvo:
         waiting = await pending(belvo)
+        confirming = await pending(belvo, "sim_mfa_inputless")
 
         async def elsewhere() -> None:
-            with pytest.raises(LoopMismatchError):
-                await waiting.complete("111111")
+            for call in (waiting.complete("111111"), waiting.reconcile(), waiting.cancel(), confirming.wait()):
+                with pytest.raises(LoopMismatchError):
+                    await call
 
         await asyncio.to_thread(asyncio.run, elsewhere())
         assert box.tokens == []
+        assert (await belvo.pending(waiting.id)).record.revision == 0
         assert isinstance(await waiting.complete("111111"), Link)
 
 
