@@ -73,7 +73,10 @@ class ApiError(BelvoLinksError):
     def describe(self) -> str:
         """Say what was refused, with Belvo's message where it is a documented text."""
         first = super().describe()
-        return f'{first} Belvo says: "{self.documented}"' if self.documented else first
+        if not self.documented:
+            return first
+        end = "" if self.documented.endswith(".") else "."
+        return f'{first} Belvo says: "{self.documented}"{end}'
 
     def details(self) -> Sequence[str]:
         """Return status, code, field, the time to wait and the request id."""

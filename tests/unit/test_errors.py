@@ -129,6 +129,10 @@ WORDING: list[tuple[BelvoLinksError, str]] = [
         'The service refused the call. Belvo says: "Invalid credentials." [HTTP 400]',
     ),
     (
+        ApiError(status=404, documented="Not found"),
+        'The service refused the call. Belvo says: "Not found". [HTTP 404]',
+    ),
+    (
         BadRequestError(status=400, **REFUSED),
         f"The request is wrong or cannot be carried out now. [HTTP 400, {FACTS}]",
     ),
