@@ -30,10 +30,10 @@ def transitions() -> str:
     """Render the machine's table."""
     guard = {event: check.__name__.strip("_").replace("_", " ") for event, check in GUARDS.items()}
     rows = [
-        (f"`{state}`", f"{event.__name__}: {summary(event)}", guard.get(event, ""), f"`{target}`")
+        (str(state), f"`{event.__name__}`", summary(event), guard.get(event, ""), str(target))
         for (state, event), target in TRANSITIONS.items()
     ]
-    return table(["in state", "event", "only if", "becomes"], rows)
+    return table(["in state", "event", "which is", "only if", "becomes"], rows)
 
 
 def summary(thing: type) -> str:

@@ -17,23 +17,29 @@ if TYPE_CHECKING:
     from .options import ClientOptions, ShortWaits, Switches
     from .record import Received
     from .sandbox import Sandbox
+    from .scripts import Step
     from .state import LinkOverrides
     from .triggers import DOCUMENTED_USERS, OWN_TRIGGERS, Trigger
+    from .webhooks import Attempt, Notification, Webhooks
 
 __all__ = [
     "DOCUMENTED_USERS",
     "INSTITUTIONS",
     "OWN_TRIGGERS",
+    "Attempt",
     "ClientOptions",
     "Fault",
     "Institution",
     "LinkOverrides",
+    "Notification",
     "Received",
     "Sandbox",
     "SandboxClock",
     "ShortWaits",
+    "Step",
     "Switches",
     "Trigger",
+    "Webhooks",
 ]
 
 _HOMES = {
@@ -44,12 +50,16 @@ _HOMES = {
     "Fault": "faults",
     "Institution": "institutions",
     "LinkOverrides": "state",
+    "Attempt": "webhooks",
+    "Notification": "webhooks",
     "Received": "record",
     "Sandbox": "sandbox",
     "SandboxClock": "clock",
     "ShortWaits": "options",
+    "Step": "scripts",
     "Switches": "options",
     "Trigger": "triggers",
+    "Webhooks": "webhooks",
 }
 
 

@@ -84,6 +84,7 @@ LOGIN_UNEXPECTED = login_error(
     "Impossible to login, something unexpected happened while logging into the institution. Try again later."
 )
 MFA_UNSUPPORTED = login_error("A MFA token is required by the institution, but it's not supported yet by Belvo.")
+TOKEN_REQUIRED_TEXT = "A MFA token is required by the institution to login"  # noqa: S105 - a message
 SESSION_EXPIRED = Problem(
     400,
     "session_expired",
@@ -120,6 +121,8 @@ INVALID_FETCH_RESOURCES = Problem(
 )
 AUTHENTICATION_FAILED = Problem(401, "authentication_failed", "Invalid Secret Keys")
 NOT_AUTHENTICATED = Problem(401, "not_authenticated", "Authentication credentials were not provided.")
+# The code is documented, its text is not (documentation section 2).
+CONSENT_WITHOUT_ACCOUNTS = Problem(401, "consent_without_accounts", "The consent holds no accounts.")
 ACCESS_DENIED = Problem(403, "access_to_resource_denied", "You don't have access to this resource.")
 NOT_FOUND = Problem(404, "not_found", "Not found")
 INVALID_PAGE = Problem(404, "not_found", "Invalid page.")

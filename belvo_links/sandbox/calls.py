@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
 
-from . import answers, filters, logins, rules
-from .answers import Answer, JsonValue, RefusalError
+from . import answers, filters, life, logins, rules
+from .answers import Answer, RefusalError
+from .catalogue import select_institutions
 from .filters import Query
 from .institutions import INSTITUTIONS
 from .state import Account, Pending, StoredLink
-from .triggers import TEXT, Step
+from .triggers import TEXT, Challenge, Trigger
 from .validation import (
     COMPLETE_FIELDS,
     FETCH_RESOURCES,
@@ -45,9 +45,11 @@ class Call:
 
     def link(self) -> StoredLink:
         """The link that the path names; another account's does not exist (documentation section 9.4)."""
-        link = self.world.links.get(canonical_uuid(self.item), self.account.secret_id)
+        link = self.world.find(canonical_uuid(self.item), self.account.secret_id)
         if link is None:
             raise RefusalError(answers.NOT_FOUND)
+        if link.trigger is not None and link.trigger.denied:
+            raise RefusalError(answers.ACCESS_DENIED)
         return link
 
 
@@ -65,17 +67,12 @@ def list_links(call: Call) -> Answer:
     now = world.settle()
     page = filters.page_request(call.url, call.query, default_size=world.switches.page_size)
     narrow = filters.projection(call.query)
-    wanted = filters.build_filter(call.query)
-    if wanted is None:
-        count = world.links.count(account)
-        page.check(count)
-        selected = list(world.links.newest(account, page.start, page.start + page.size))
-    else:
-        matching = [link for link in world.links.newest(account) if wanted(link, now)]
-        count = len(matching)
-        page.check(count)
-        selected = matching[page.start : page.start + page.size]
-    return Answer(200, page.envelope(count, [narrow(link.to_json(now)) for link in selected]))
+    found = world.selections.find(filters.build_selection(call.query), world.links, account, now)
+    page.check(len(found))
+    shown = page.cut(found, backwards=world.switches.list_order == "newest_first")
+    if world.switches.largest_page is not None and len(shown) > world.switches.largest_page:
+        raise RefusalError(answers.REQUEST_TIMEOUT)
+    return Answer(200, page.envelope(len(found), [narrow(link.to_json(now)) for link in shown]))
 
 
 def register(call: Call) -> Answer:
@@ -84,12 +81,7 @@ def register(call: Call) -> Answer:
     registration = rules.read_registration(call.body, string_tuple(call.body, "fetch_resources"))
     rules.check_extra_credentials(registration.institution, call.body)
     trigger = rules.login_trigger(registration)
-    if trigger is not None and trigger.error is not None:
-        first = (call.account.secret_id, registration.institution.name, trigger.username)
-        if not trigger.error_once or first not in world.met:
-            world.met.add(first)
-            raise RefusalError(trigger.error)
-    steps = rules.challenges_at("register", trigger, registration.token)
+    steps = _asked_at_register(call, registration, trigger)
     name, storage = registration.institution.name, registration.credentials_storage
     link = StoredLink(
         id=world.ids.uuid(),
@@ -99,7 +91,7 @@ def register(call: Call) -> Answer:
         trigger=trigger,
         access_mode=registration.access_mode,
         status="unconfirmed" if steps else "valid",
-        refresh_rate=rules.ACCOUNT_RATE if registration.access_mode == "recurrent" else None,
+        refresh_rate=world.switches.refresh_rate if registration.access_mode == "recurrent" else None,
         created_by=call.account.user,
         last_accessed_at=None if steps else now,
         external_id=registration.external_id,
@@ -109,9 +101,27 @@ def register(call: Call) -> Answer:
         stored_until=rules.stored_until(storage, now),
         stale_in=registration.stale_in,
         fetch_resources=registration.fetch_resources,
+        number=world.links.next_number(),
     )
     world.links.add(link)
-    return logins.ask(world, link, "register", steps) if steps else Answer(201, link.to_json(now))
+    if steps:
+        return logins.ask(world, link, "register", steps)
+    return Answer(201, life.after_login(world, link, "register").to_json(now))
+
+
+def _asked_at_register(call: Call, wanted: rules.Registration, trigger: Trigger | None) -> tuple[Challenge, ...]:
+    """The challenges of this login; refused where the script, the institution or the user says so."""
+    world, name = call.world, wanted.institution.name
+    if name in world.down:
+        raise RefusalError(answers.INSTITUTION_DOWN)
+    if (step := world.scripts.take(wanted.username, name)) is not None:
+        return step.challenges()
+    if trigger is not None and trigger.error is not None:
+        first = (call.account.secret_id, name, trigger.username)
+        if not trigger.error_once or first not in world.met:
+            world.met.add(first)
+            raise RefusalError(trigger.error)
+    return rules.challenges_at("register", trigger, wanted.token)
 
 
 def complete(call: Call) -> Answer:
@@ -149,20 +159,32 @@ def modify(call: Call) -> Answer:
     rules.check_resources(INSTITUTIONS[link.institution], resources)
     if link.status_at(now) == "unconfirmed":
         raise RefusalError(answers.UNCONFIRMED_LINK)
-    changes = rules.read_changes(call.body, resources)
+    changes = rules.read_changes(call.body, resources, world.switches.refresh_rate)
     if changes.to_recurrent(link):
         if not rules.has_credentials(link, now):
             raise RefusalError(answers.INVALID_ACCESS_MODE_SWITCH)
         rules.check_usable(link, now)
-        steps = rules.challenges_at("patch", link.trigger, None) or _steps_of_status(link)
+        steps = _scripted(world, link)
+        if steps is None:
+            steps = rules.challenges_at("patch", link.trigger, None) or _steps_of_status(link)
         if steps:
             return logins.ask(world, link, "patch", steps, on_success=changes.applied_to)
+        link = evolve(link, last_accessed_at=now)
+        return Answer(200, life.after_login(world, changes.applied_to(link), "patch").to_json(now))
     link = changes.applied_to(link)
     world.links.put(link)
+    if link.access_mode == "single":
+        world.scheduled.pop(link.id, None)
     return Answer(200, link.to_json(now))
 
 
-def _steps_of_status(link: StoredLink) -> tuple[Step, ...]:
+def _scripted(world: World, link: StoredLink) -> tuple[Challenge, ...] | None:
+    """What the script of the user, or the institution, asks; ``None`` without one."""
+    step = world.scripts.take(link.username, link.institution)
+    return None if step is None else step.challenges()
+
+
+def _steps_of_status(link: StoredLink) -> tuple[Challenge, ...]:
     """A link that requires a token asks for it at every login (documentation section 8)."""
     if link.status != "token_required":
         return ()
@@ -183,13 +205,17 @@ def update(call: Call) -> Answer:
         # "The user must create the link again": storage that has ended cannot be renewed (section 8).
         raise RefusalError(answers.INVALID_LINK)
     password, token = str(call.body["password"]), string(call.body, "token")
+    if link.institution in world.down:
+        raise RefusalError(answers.INSTITUTION_DOWN)
     if password == "pass_invalid":  # noqa: S105 - the documented wrong password
         raise RefusalError(answers.INVALID_CREDENTIALS)
-    if steps := rules.challenges_of_update(link, password, token):
+    steps = _scripted(world, link)
+    if steps is None:
+        steps = rules.challenges_of_update(link, password, token)
+    if steps:
         return logins.ask(world, link, "update", steps)
     link = evolve(link, status="valid", last_accessed_at=now)
-    world.links.put(link)
-    return Answer(200, link.to_json(now))
+    return Answer(200, life.after_login(world, link, "update").to_json(now))
 
 
 def delete(call: Call) -> Answer:
@@ -204,8 +230,9 @@ def delete(call: Call) -> Answer:
     if link.passed != "delete" and (steps := rules.challenges_at("delete", link.trigger, None)):
         return logins.ask(world, link, "delete", steps)
     if later:
-        world.later(Pending(_due(world, now), "delete", link.id))
-        return Answer(202, {"request_id": world.ids.uuid()})
+        request_id = world.ids.uuid()
+        world.later(Pending(world.due(), "delete", link.id, request_id))
+        return Answer(202, {"request_id": request_id})
     world.remove(link.id)
     recent.append(now)
     del recent[: -world.switches.sync_deletes_per_minute]  # older ones can no longer matter
@@ -217,7 +244,9 @@ def refresh(call: Call) -> Answer:
     world, now = call.world, call.world.settle()
     link = call.link()
     refuse(check_fields(call.body, FETCH_RESOURCES))
-    rules.check_resources(INSTITUTIONS[link.institution], string_tuple(call.body, "fetch_resources"))
+    institution = INSTITUTIONS[link.institution]
+    resources = string_tuple(call.body, "fetch_resources")
+    rules.check_resources(institution, resources)
     rules.check_usable(link, now)
     if not rules.has_credentials(link, now):
         raise RefusalError(answers.MISSING_CREDENTIALS)
@@ -225,11 +254,12 @@ def refresh(call: Call) -> Answer:
     if steps := _refresh_steps(world, link):
         return logins.ask(world, link, "refresh", steps)
     world.links.put(evolve(link, refreshed_at=now))
-    world.later(Pending(_due(world, now), "refresh", link.id))
-    return Answer(202, {"request_id": world.ids.uuid()})
+    request_id = world.ids.uuid()
+    world.later(Pending(world.due(), "refresh", link.id, request_id, resources or institution.resources))
+    return Answer(202, {"request_id": request_id})
 
 
-def _refresh_steps(world: World, link: StoredLink) -> tuple[Step, ...]:
+def _refresh_steps(world: World, link: StoredLink) -> tuple[Challenge, ...]:
     if link.status == "token_required":
         return _steps_of_status(link)
     if link.passed == "refresh" or link.trigger is None:
@@ -238,26 +268,18 @@ def _refresh_steps(world: World, link: StoredLink) -> tuple[Step, ...]:
     return link.trigger.steps if at_once else rules.challenges_at("refresh", link.trigger, None)
 
 
-def _due(world: World, now: datetime) -> datetime:
-    return now + timedelta(seconds=world.switches.work_seconds)
-
-
 def list_institutions(call: Call) -> Answer:
-    """The test institutions, by pages (documentation section 21); of its filters the plain ones."""
-    page = filters.page_request(call.url, call.query, default_size=call.world.switches.page_size)
-    found: list[Mapping[str, JsonValue]] = [institution.to_json() for institution in INSTITUTIONS.values()]
-    for name in ("name", "type", "status", "display_name"):
-        for key in (name, f"{name}__in"):
-            if (value := filters.given(call.query, key)) is not None:
-                wanted = value.split(",") if key != name else [value]
-                found = [item for item in found if item[name] in wanted]
+    """The test institutions, by pages (documentation section 21)."""
+    world = call.world
+    page = filters.page_request(call.url, call.query, default_size=world.switches.page_size)
+    found = select_institutions(call.query, world.down)
     page.check(len(found))
-    return Answer(200, page.envelope(len(found), found[page.start : page.start + page.size]))
+    return Answer(200, page.envelope(len(found), [each.to_json(world.down) for each in page.cut(found)]))
 
 
 def institution(call: Call) -> Answer:
     """One test institution (documentation section 21)."""
     for candidate in INSTITUTIONS.values():
         if str(candidate.id) == call.item:
-            return Answer(200, candidate.to_json())
+            return Answer(200, candidate.to_json(call.world.down))
     raise RefusalError(answers.NOT_FOUND)

@@ -10,8 +10,21 @@ from attrs import field, frozen
 from .answers import JsonValue
 
 Kind = Literal[
-    "status", "status_after", "drop_before", "drop_after", "truncate", "delay", "delay_after", "replace_body"
+    "status",
+    "status_after",
+    "drop_before",
+    "drop_after",
+    "truncate",
+    "delay",
+    "delay_after",
+    "slow_body",
+    "replace_body",
+    "foreign_next",
 ]
+AFTER: frozenset[Kind] = frozenset(
+    {"status_after", "drop_after", "truncate", "delay_after", "slow_body", "replace_body", "foreign_next"}
+)
+"""The faults of requests that have taken their effect."""
 
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -71,6 +84,18 @@ class Fault:
     def delay_after(cls, seconds: float) -> Fault:
         """Process, wait (real seconds), then answer."""
         return cls("delay_after", seconds=seconds)
+
+    @classmethod
+    def slow_body(cls, seconds: float, *, pieces: int = 4) -> Fault:
+        """Process, then send the body in pieces with a pause (real seconds) before each."""
+        if pieces < 1:
+            raise ValueError("a body has at least one piece")
+        return cls("slow_body", code=pieces, seconds=seconds)
+
+    @classmethod
+    def foreign_next(cls, origin: str = "https://elsewhere.example") -> Fault:
+        """Process; in a listing, let ``next`` and ``previous`` name another host (documentation section 5)."""
+        return cls("foreign_next", body=origin)
 
     @classmethod
     def replace_body(cls, body: bytes) -> Fault:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime, time
-from typing import Protocol
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Protocol, TypeVar
 from urllib.parse import parse_qs, urlencode
 
 from attrs import evolve, frozen
 
 from . import answers
 from .answers import JsonValue, Problem, RefusalError
-from .state import StoredLink
+from .state import NEVER, Links, StoredLink
 from .validation import is_uuid
 
+T = TypeVar("T")
 LARGEST_PAGE = 1000
 Query = Mapping[str, Sequence[str]]
-Test = Callable[[StoredLink, datetime], bool]
+Stage = Callable[[list[StoredLink]], list[StoredLink]]
 Moment = tuple[datetime, datetime]
 """The first moment of what was named, and the last one."""
 
@@ -52,80 +53,144 @@ def _moment(name: str, value: str) -> Moment:
     return moment, moment
 
 
-def _uuids(name: str, values: list[str]) -> frozenset[str]:
+def _uuids(name: str, values: list[str]) -> frozenset[str | None]:
     if not all(map(is_uuid, values)):
         raise RefusalError(Problem(400, "invalid", "Must be a valid UUID.", name))
     return frozenset(value.lower() for value in values)
 
 
-_COMPARISONS: Mapping[str, Callable[[datetime, Moment], bool]] = {
-    "created_at": lambda created, moment: moment[0] <= created <= moment[1],
-    "created_at__gt": lambda created, moment: created > moment[1],
-    "created_at__gte": lambda created, moment: created >= moment[0],
-    "created_at__lt": lambda created, moment: created < moment[0],
-    "created_at__lte": lambda created, moment: created <= moment[1],
+_SMALLEST = timedelta(microseconds=1)
+_FOREVER = (datetime.min.replace(tzinfo=UTC), NEVER)
+_PLAIN: Mapping[str, Callable[[list[StoredLink], frozenset[str | None]], list[StoredLink]]] = {
+    "id": lambda links, wanted: [link for link in links if link.id in wanted],
+    "institution": lambda links, wanted: [link for link in links if link.institution in wanted],
+    "external_id": lambda links, wanted: [link for link in links if link.external_id in wanted],
+    "institution_user_id": lambda links, wanted: [link for link in links if link.institution_user_id in wanted],
+    "access_mode": lambda links, wanted: [link for link in links if link.access_mode in wanted],
+    # null is the word (documentation section 6)
+    "refresh_rate": lambda links, wanted: [link for link in links if (link.refresh_rate or "null") in wanted],
 }
-_PLAIN: Mapping[str, Callable[[StoredLink], str | None]] = {
-    "institution": lambda link: link.institution,
-    "external_id": lambda link: link.external_id,
-    "institution_user_id": lambda link: link.institution_user_id,
-}
 
 
-def build_filter(query: Query) -> Test | None:
-    """One test for all filters of a query, or ``None`` without any; unknown parameters are ignored."""
-    tests: list[Test] = []
-    for name in query:
-        value = given(query, name)
-        test = None if value is None else _one_filter(name, value)
-        if test is not None:
-            tests.append(test)
-    if not tests:
-        return None
-    return lambda link, now: all(test(link, now) for test in tests)
+@frozen
+class Selection:
+    """What a query asks for: when the links were created, and one stage after the other that narrows them.
+
+    Every stage is one plain loop over what the one before has left, which keeps a million links quick.
+    """
+
+    key: tuple[tuple[str, str], ...]
+    """Tells two selections apart."""
+    first: datetime
+    last: datetime
+    stages: tuple[Stage, ...]
+    statuses: frozenset[str] | None = None
+
+    def of(self, links: Links, account: str, now: datetime) -> list[StoredLink]:
+        """The links that it selects, oldest first."""
+        found = links.oldest_first(account)
+        if (self.first, self.last) != _FOREVER:
+            found = links.created(account, self.first, self.last)
+        for stage in self.stages:
+            found = stage(found)
+        wanted = self.statuses
+        if wanted is None:
+            return found
+        if now < links.settled_until:
+            return [link for link in found if link.status in wanted]
+        return [link for link in found if link.status_at(now) in wanted]
 
 
-def _one_filter(name: str, value: str) -> Test | None:
-    if name in _COMPARISONS:
-        compare, moment = _COMPARISONS[name], _moment(name, value)
-        return lambda link, _now: compare(link.created_at, moment)
+def build_selection(query: Query) -> Selection | None:
+    """All filters of a query, which a link must pass, or ``None`` without any; unknown parameters are ignored."""
+    values = [(name, value) for name in sorted(query) if (value := given(query, name)) is not None]
+    (first, last), stages, statuses = _FOREVER, list[Stage](), None
+    known: list[tuple[str, str]] = []
+    for name, value in values:
+        span = _span(name, value)
+        if span is not None:
+            first, last = max(first, span[0]), min(last, span[1])
+        elif name in ("status", "status__in"):
+            wanted = frozenset(_items(value) if name.endswith("__in") else [value])
+            statuses = wanted if statuses is None else statuses & wanted
+        elif (stage := _stage(name, value)) is not None:
+            stages.append(stage)
+        else:
+            continue
+        known.append((name, value))
+    return Selection(tuple(known), first, last, tuple(stages), statuses) if known else None
+
+
+def _span(name: str, value: str) -> Moment | None:
+    """The first and the last moment of creation that a date filter lets through."""
     if name == "created_at__range":
-        return _range(name, value)
+        ends = _items(value)
+        if len(ends) != 2:
+            raise RefusalError(Problem(400, "invalid", "Enter two dates.", name))
+        return _moment(name, ends[0])[0], _moment(name, ends[1])[1]
     base, _, suffix = name.partition("__")
-    if base in _PLAIN and suffix in ("", "in"):
-        attribute = _PLAIN[base]
-        wanted = frozenset(_items(value) if suffix else [value])
-        return lambda link, _now: attribute(link) in wanted
-    if name in ("status", "status__in"):
-        statuses = frozenset(_items(value) if suffix else [value])
-        return lambda link, now: link.status_at(now) in statuses
-    return _identity_filter(name, value)
+    if base != "created_at" or suffix not in ("", "gt", "gte", "lt", "lte"):
+        return None
+    begin, end = _moment(name, value)
+    match suffix:
+        case "gt":
+            return _moved(end, _SMALLEST), _FOREVER[1]
+        case "gte":
+            return begin, _FOREVER[1]
+        case "lt":
+            return _FOREVER[0], _moved(begin, -_SMALLEST)
+        case "lte":
+            return _FOREVER[0], end
+    return begin, end
 
 
-def _identity_filter(name: str, value: str) -> Test | None:
-    if name in ("id", "id__in"):
-        ids = _uuids(name, _items(value) if name == "id__in" else [value])
-        return lambda link, _now: link.id in ids
+def _moved(moment: datetime, step: timedelta) -> datetime:
+    try:
+        return moment + step
+    except OverflowError:  # the first or the last moment that there is
+        return moment
+
+
+def _stage(name: str, value: str) -> Stage | None:
     if name == "created_by__not_in":
         users = _uuids(name, _items(value))
-        return lambda link, _now: link.created_by not in users
-    if name == "access_mode":
-        if value not in ("single", "recurrent"):
-            message = f"Select a valid choice. {value} is not one of the available choices."
-            raise RefusalError(Problem(400, "invalid_choice", message, name))
-        return lambda link, _now: link.access_mode == value
-    if name == "refresh_rate":
-        # null is the word (documentation section 6)
-        return lambda link, _now: (link.refresh_rate or "null") == value
-    return None
+        return lambda links: [link for link in links if link.created_by not in users]
+    base, _, suffix = name.partition("__")
+    narrowed = _PLAIN.get(base)
+    if narrowed is None or suffix not in ("", "in") or (suffix and base in ("access_mode", "refresh_rate")):
+        return None
+    wanted: frozenset[str | None] = frozenset(_items(value) if suffix else [value])
+    if base == "id":
+        wanted = _uuids(name, _items(value) if suffix else [value])
+    if base == "access_mode" and value not in ("single", "recurrent"):
+        message = f"Select a valid choice. {value} is not one of the available choices."
+        raise RefusalError(Problem(400, "invalid_choice", message, name))
+    return lambda links: narrowed(links, wanted)
 
 
-def _range(name: str, value: str) -> Test:
-    ends = _items(value)
-    if len(ends) != 2:
-        raise RefusalError(Problem(400, "invalid", "Enter two dates.", name))
-    first, last = _moment(name, ends[0])[0], _moment(name, ends[1])[1]
-    return lambda link, _now: first <= link.created_at <= last
+class Selections:
+    """Remembers the latest selections, so that the pages of one listing are searched for once."""
+
+    __slots__ = ("_kept",)
+
+    MOST = 4
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], list[StoredLink]] = {}
+
+    def find(self, selection: Selection | None, links: Links, account: str, now: datetime) -> list[StoredLink]:
+        """The links of an account that are selected, oldest first; not to be changed."""
+        if selection is None:
+            return links.oldest_first(account)
+        timed = selection.statuses is not None and now >= links.settled_until
+        key = (account, selection.key, links.changes, now if timed else None)
+        found = self._kept.get(key)
+        if found is None:
+            found = selection.of(links, account, now)
+            while len(self._kept) >= self.MOST:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = found
+        return found
 
 
 def page_size(query: Query, default: int) -> int:
@@ -153,6 +218,13 @@ class PageRequest:
     def start(self) -> int:
         """Position of the first item."""
         return (self.number - 1) * self.size
+
+    def cut(self, items: Sequence[T], *, backwards: bool = False) -> list[T]:
+        """The items of this page, of which ``backwards`` takes the last one first."""
+        if not backwards:
+            return list(items[self.start : self.start + self.size])
+        end = len(items) - self.start
+        return list(items[max(end - self.size, 0) : max(end, 0)][::-1])
 
     def address(self, number: int) -> str:
         """The address of another page: the caller's query again; page 1 goes without ``page`` (section 5)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from attrs import frozen
@@ -37,35 +37,59 @@ class Institution:
     integration_type: Literal["credentials", "openfinance"] = "credentials"
 
     @property
+    def form(self) -> tuple[str, ...]:
+        """Names of all form fields; the banks with a second factor take a token as well (section 17.1)."""
+        return (*self.fields, "token") if self.mfa else self.fields
+
+    @property
+    def website(self) -> str:
+        """Invented, of a domain that nobody can own."""
+        return f"https://{self.name.partition('_')[0]}.example/"
+
+    @property
+    def shown_resources(self) -> tuple[str, ...]:
+        """BALANCES is shown among the resources but is no value of ``fetch_resources`` (section 18.1)."""
+        return (*self.resources, "BALANCES") if self.type == "bank" else self.resources
+
+    def status(self, down: Collection[str]) -> Literal["healthy", "down"]:
+        """Whether it is among those that are down."""
+        return "down" if self.name in down else "healthy"
+
+    @property
     def needs_password(self) -> bool:
         """Employment in Mexico takes none (documentation section 9.2)."""
         return "password" in self.fields
 
-    def to_json(self) -> Mapping[str, JsonValue]:
+    def to_json(self, down: Collection[str] = ()) -> Mapping[str, JsonValue]:
         """The institution as the API shows it (documentation section 21)."""
         features = [{"name": "token_required", "description": "The institution may ask for a token"}]
         return {
             "id": self.id,
             "name": self.name,
             "type": self.type,
-            "website": None,
+            "website": self.website,
             "display_name": self.display_name,
             "country_codes": [self.country],
             "primary_color": "#056dae",
             "logo": None,
             "icon_logo": None,
             "text_logo": None,
-            "form_fields": [_form_field(self, name) for name in self.fields],
+            "form_fields": [_form_field(self, name) for name in self.form],
             "features": features if self.mfa else [],
-            # BALANCES is shown among the resources but is no value of fetch_resources (section 18.1).
-            "resources": [*self.resources, "BALANCES"] if self.type == "bank" else list(self.resources),
+            "resources": self.shown_resources,
             "integration_type": self.integration_type,
-            "status": "healthy",
-            "openbanking_information": None,
+            "status": self.status(down),
+            "openbanking_information": self._openbanking(),
         }
+
+    def _openbanking(self) -> Mapping[str, JsonValue] | None:
+        if self.integration_type != "openfinance":
+            return None
+        return {"description": "A participant that is a mock", "participants": None, "authorization_server_id": None}
 
 
 _LABELS = {
+    "token": "Token",
     "username": "User name",
     "password": "Password",
     "username2": "Second user name",
@@ -74,16 +98,25 @@ _LABELS = {
 }
 
 
+def form_message(name: str) -> str:
+    """What the form of an institution, and Register, say about a value of the wrong form; invented."""
+    return f"Invalid {_LABELS[name].lower()}"
+
+
 def _form_field(institution: Institution, name: str) -> Mapping[str, JsonValue]:
     validation = BANK_FORM if institution.type == "bank" else r"^.{1,}$"
+    if name == "token":
+        validation = TOKEN_FORM
     form: dict[str, JsonValue] = {
         "name": name,
         "type": "password" if name.startswith("password") else "text",
         "label": _LABELS[name],
         "validation": validation,
-        "validation_message": f"Invalid {_LABELS[name].lower()}",
+        "validation_message": form_message(name),
         "placeholder": "",
     }
+    if name == "token":
+        form["optional"] = True
     if name == "username_type":
         form["type"] = "select"
         form["values"] = [

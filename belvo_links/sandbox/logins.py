@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 
 from attrs import evolve
 
-from . import answers
+from . import answers, life
 from .answers import Answer, JsonValue, RefusalError
 from .options import Switches
 from .qr import qr_png
 from .rules import NOSTORE_LIFE
 from .state import LoginSession, StoredLink
-from .triggers import RIGHT_TOKEN, Operation, Step, Trigger
+from .triggers import Challenge, Operation, Trigger
 from .world import World
 
 
@@ -21,13 +21,13 @@ def ask(
     world: World,
     link: StoredLink,
     operation: Operation,
-    steps: tuple[Step, ...],
+    steps: tuple[Challenge, ...],
     *,
     on_success: Callable[[StoredLink], StoredLink] | None = None,
 ) -> Answer:
     """Begin a login session and answer 428."""
     now = world.clock()
-    expiry = _expiry(world.switches, link.trigger)
+    expiry = _expiry(world.switches, link.trigger, steps[0])
     session = LoginSession(
         id=world.ids.hex(),
         link_id=link.id,
@@ -40,7 +40,7 @@ def ask(
     )
     if on_success is not None:
         session = evolve(session, on_success=on_success)
-    world.sessions[session.id] = session
+    world.add_session(session)
     return _challenge(world, session, again=False)
 
 
@@ -58,8 +58,10 @@ def _ask_again(world: World, session: LoginSession, now: datetime) -> Answer:
     return _challenge(world, session, again=True)
 
 
-def _expiry(switches: Switches, trigger: Trigger | None) -> int:
-    own = None if trigger is None else trigger.expiry
+def _expiry(switches: Switches, trigger: Trigger | None, challenge: Challenge) -> int:
+    own = challenge.expiry
+    if own is None and trigger is not None:
+        own = trigger.expiry
     return switches.expiry_seconds if own is None else own
 
 
@@ -81,7 +83,7 @@ def _challenge(world: World, session: LoginSession, *, again: bool) -> Answer:
         )
     body: dict[str, JsonValue] = {
         "code": "token_required",
-        "message": "A MFA token is required by the institution to login",
+        "message": answers.TOKEN_REQUIRED_TEXT,
         "session": session.id,
         "expiry": expiry,
         "link": session.link_id,
@@ -110,24 +112,42 @@ def resume(world: World, session_id: str, link_id: str, account: str, token: str
     """Complete a login: the link, now valid, or the next 428 (documentation section 10.3)."""
     now = world.settle()
     session = world.sessions.get(session_id)
-    link = world.links.get(link_id, account)
+    link = world.find(link_id, account)
     if session is None or link is None or session.link_id != link.id or not _alive(session, link, now):
         raise RefusalError(answers.SESSION_EXPIRED)
     if session.trigger is not None and session.trigger.complete_error is not None:
         if session.trigger.complete_error.code == "login_error":
             del world.sessions[session.id]
         raise RefusalError(session.trigger.complete_error)
+    scripted = world.scripts.peek(link.username, link.institution)
+    if scripted is not None and scripted.kind == "wrong_token":
+        world.scripts.take(link.username, link.institution)
+        return _ask_again(world, session, now)
     step = session.steps[0]
     if not _is_answered(world.switches, session, token):
         if not step.expects_user_input and world.switches.early_complete == "login_error":
             del world.sessions[session.id]
             raise RefusalError(answers.INVALID_CREDENTIALS)
         return _ask_again(world, evolve(session, early=session.early + 1), now)
-    if len(session.steps) > 1:
-        next_session = evolve(session, steps=session.steps[1:], early=0, confirmed=False)
+    left = session.steps[1:]
+    if scripted is not None:
+        left = _scripted(world, session, link)
+    if left:
+        next_session = evolve(session, steps=left, early=0, confirmed=False)
         return _ask_again(world, next_session, now)
     del world.sessions[session.id]
     return _succeed(world, session, link, now)
+
+
+def _scripted(world: World, session: LoginSession, link: StoredLink) -> tuple[Challenge, ...]:
+    """What the script of the user, or the institution, has for an answered challenge."""
+    step = world.scripts.take(link.username, link.institution)
+    try:
+        return () if step is None else step.challenges()
+    except RefusalError as refusal:
+        if refusal.problems[0].code == "login_error":
+            del world.sessions[session.id]
+        raise
 
 
 def _alive(session: LoginSession, link: StoredLink, now: datetime) -> bool:
@@ -138,7 +158,7 @@ def _alive(session: LoginSession, link: StoredLink, now: datetime) -> bool:
 
 def _is_answered(switches: Switches, session: LoginSession, token: str | None) -> bool:
     if session.steps[0].expects_user_input:
-        return token == RIGHT_TOKEN
+        return token == session.steps[0].token
     patience = switches.confirm_after
     return session.confirmed or (patience is not None and session.early >= patience)
 
@@ -148,4 +168,4 @@ def _succeed(world: World, session: LoginSession, link: StoredLink, now: datetim
     if session.operation in ("detail", "delete", "refresh"):
         link = evolve(link, passed=session.operation)
     world.links.put(link)
-    return link
+    return life.after_login(world, link, session.operation)

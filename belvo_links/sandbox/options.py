@@ -65,6 +65,35 @@ class Switches:
     work_seconds: float = field(default=3.0, validator=validators.ge(0))
     """Simulated seconds until an asynchronous deletion or an accepted refresh is done (section 12)."""
 
+    largest_page: int | None = field(default=None, validator=validators.optional(validators.gt(0)))
+    """A page of more results than that times out with 408; ``None``: none does (section 9.1). Ours: the documents
+    say "ask for less data", not how much is too much."""
+
+    request_limit: int | None = field(default=None, validator=validators.optional(validators.gt(0)))
+    """Requests in a sliding 30 s; beyond, 429. ``None``: only counted, by ``Sandbox.peak_requests``. The documents
+    give 80 and threaten with an "IP block" (section 13); that it looks like 429 is ours."""
+
+    list_order: Literal["newest_first", "oldest_first"] = field(
+        default="newest_first", validator=validators.in_(("newest_first", "oldest_first"))
+    )
+    """Order of a listing: as in the vendor's sample, or otherwise, since none is documented (section 5)."""
+
+    refresh_rate: Literal["6h", "12h", "24h", "7d", "30d"] = field(
+        default="7d", validator=validators.in_(("6h", "12h", "24h", "7d", "30d"))
+    )
+    """How often the service refreshes recurrent links: fixed per account (section 7)."""
+
+    link_events: bool = True
+    """Whether there are webhooks about the link itself; an old guide says that the vendor's sandbox sends none
+    (section 16.2)."""
+
+    historical_always: bool = False
+    """Whether a single link without ``fetch_resources`` gets historical events too, of the core resources. The
+    documents say both (section 16.2)."""
+
+    clock_skew_seconds: float = 0.0
+    """How far the service's clock is ahead: in its timestamps and its ``Date``; negative: behind. Ours."""
+
 
 @frozen(kw_only=True)
 class ShortWaits:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TypeVar
 
 from attrs import field, frozen
 
 from .answers import JsonValue
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -28,3 +31,9 @@ class Received:
     """What was answered; ``None`` while it is processed, and where the connection was broken instead."""
     at: datetime
     """When it came, in simulated time."""
+
+
+def trim(record: list[T], limit: int | None) -> None:
+    """Forget the oldest entries beyond a limit."""
+    if limit is not None and len(record) > limit:
+        del record[:-limit]

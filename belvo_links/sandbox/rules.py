@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from . import answers
 from .answers import Problem, RefusalError
-from .institutions import BANK_FORM, INSTITUTIONS, TOKEN_FORM, Institution
+from .institutions import BANK_FORM, INSTITUTIONS, TOKEN_FORM, Institution, form_message
 from .state import DAY, AccessMode, StoredLink
 from .triggers import (
     DOCUMENTED_USERS,
@@ -21,16 +21,14 @@ from .triggers import (
     OWN_TRIGGERS,
     RIGHT_TOKEN,
     STEPS_BY_PASSWORD,
+    Challenge,
     Operation,
-    Step,
     Trigger,
 )
 from .validation import REGISTER_OPTIONS, Body, Field, check_fields, check_pair, refuse, string, text
 
 NOSTORE_LIFE = timedelta(minutes=15)
 """How long credentials that are not stored live, from the link's creation (documentation section 10.3)."""
-ACCOUNT_RATE = "7d"
-"""The refresh rate of every account here (documentation section 9.5)."""
 DEFAULT_STALE_IN = "365d"
 _PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|\d{3}\.?\d{3}\.?\d{3}-?\d{2}")
 
@@ -112,14 +110,17 @@ def read_registration(body: Body, resources: tuple[str, ...]) -> Registration:
 
 def _check_form(institution: Institution, body: Body) -> list[Problem]:
     """The institution's own form comes after the fields that every institution has (section 17.1)."""
-    fields: list[Field] = []
     ruled = institution.type == "bank" and institution.integration_type == "credentials"
-    form = text(longest=16, pattern=BANK_FORM) if ruled else text()
-    if not str(body["username"]).startswith(OWN_PREFIX):
-        fields.append(Field(name="username", check=form))
+
+    def form(name: str) -> Field:
+        check = text(longest=16, pattern=BANK_FORM, message=form_message(name)) if ruled else text()
+        return Field(name=name, required=name == "password", check=check)
+
+    fields = [] if str(body["username"]).startswith(OWN_PREFIX) else [form("username")]
     if institution.needs_password:
-        fields.append(Field(name="password", required=True, check=form))
-    fields.append(Field(name="token", check=text(pattern=TOKEN_FORM) if institution.mfa else text()))
+        fields.append(form("password"))
+    token = text(pattern=TOKEN_FORM, message=form_message("token")) if institution.mfa else text()
+    fields.append(Field(name="token", check=token))
     return check_fields(body, *fields)
 
 
@@ -160,14 +161,14 @@ def check_extra_credentials(institution: Institution, body: Body) -> None:
         raise RefusalError(answers.INVALID_CREDENTIALS)
 
 
-def challenges_at(operation: Operation, trigger: Trigger | None, token: str | None) -> tuple[Step, ...]:
+def challenges_at(operation: Operation, trigger: Trigger | None, token: str | None) -> tuple[Challenge, ...]:
     """The challenges of a login; none where the right token came with it (documentation section 9.2)."""
     if trigger is None or operation not in trigger.at or token == RIGHT_TOKEN:
         return ()
     return trigger.steps
 
 
-def challenges_of_update(link: StoredLink, password: str, token: str | None) -> tuple[Step, ...]:
+def challenges_of_update(link: StoredLink, password: str, token: str | None) -> tuple[Challenge, ...]:
     """The challenges of an update: each documented MFA password asks for its own kind (section 17.3)."""
     user = DOCUMENTED_USERS.get(link.username)
     if user is None or not user.steps:
@@ -195,6 +196,8 @@ class Changes:
     stale_in: str | None = None
     sets_stale_in: bool = False
     fetch_resources: tuple[str, ...] | None = None
+    rate: str = "7d"
+    """The account's refresh rate, which a link that becomes recurrent gets (documentation section 9.5)."""
 
     def to_recurrent(self, link: StoredLink) -> bool:
         """Whether the link becomes recurrent, which needs a login."""
@@ -210,20 +213,20 @@ class Changes:
             return evolve(
                 link,
                 access_mode="recurrent",
-                refresh_rate=ACCOUNT_RATE,
+                refresh_rate=self.rate,
                 credentials_storage="store",
                 stored_until=None,
                 fetch_resources=link.fetch_resources or INSTITUTIONS[link.institution].core,
             )
         if self.access_mode == "single":
-            return evolve(link, access_mode="single", refresh_rate=None)
+            return evolve(link, access_mode="single", refresh_rate=None, lapse=None)
         return link
 
 
 NO_CHANGES = Changes()
 
 
-def read_changes(body: Body, resources: tuple[str, ...]) -> Changes:
+def read_changes(body: Body, resources: tuple[str, ...], rate: str) -> Changes:
     """The checked body of a patch."""
     mode = string(body, "access_mode")
     return Changes(
@@ -231,6 +234,7 @@ def read_changes(body: Body, resources: tuple[str, ...]) -> Changes:
         stale_in=string(body, "stale_in"),
         sets_stale_in="stale_in" in body,
         fetch_resources=resources if "fetch_resources" in body else None,
+        rate=rate,
     )
 
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Literal, Self, Unpack
 
 from aiohttp import web
 from attrs import evolve
 
+from . import evidence, life
 from .answers import JsonValue
 from .clock import SandboxClock
+from .delivery import Courier
 from .faults import Fault
+from .institutions import INSTITUTIONS
 from .options import ClientOptions, ShortWaits, Switches
 from .record import Received
+from .scripts import Step, StepData
 from .server import Server, Service
 from .state import LinkOverrides, Status, StoredLink
+from .webhooks import Notification, Webhooks
 from .world import World, default_keys
 
 _NO_SWITCHES = Switches()
@@ -38,6 +44,9 @@ class Sandbox:
         secret_id: Key of the first account; derived from the seed by default.
         secret_password: Its password; likewise.
         switches: Choices where the documents are open (documentation section 20).
+        webhooks: Where webhooks are delivered; without, they are only remembered.
+        record_limit: How many requests, tokens and webhooks are remembered, the latest ones; all by default, which
+            suits a test and not a server that runs for weeks.
     """
 
     def __init__(
@@ -50,13 +59,20 @@ class Sandbox:
         secret_id: str | None = None,
         secret_password: str | None = None,
         switches: Switches = _NO_SWITCHES,
+        webhooks: Webhooks | None = None,
+        record_limit: int | None = None,
     ) -> None:
+        if record_limit is not None and record_limit < 1:
+            raise ValueError("a record holds at least one request")
         self.clock = clock if isinstance(clock, SandboxClock) else SandboxClock(clock)
         self._host, self._port = host, port
-        self._world = World.create(seed, self.clock, switches)
+        self._world = World.create(seed, self.clock, switches, record_limit)
         made_id, made_password = default_keys(seed)
         self._account = self._world.add_account(secret_id or made_id, secret_password or made_password)
-        self._service = Service(self._world)
+        self._service = Service(self._world, self.clock)
+        self._courier = Courier(seed, webhooks)
+        self._world.on_notification, self._world.on_work = self._courier.take, self._courier.wake
+        self._pump: asyncio.Task[None] | None = None
         self._runner: web.ServerRunner | None = None
         self._url: str | None = None
 
@@ -74,9 +90,23 @@ class Sandbox:
             await runner.cleanup()
             raise
         port: int = runner.addresses[0][1]
-        host = f"[{self._host}]" if ":" in self._host else self._host
+        # Who listens on every address is reached on this machine's own.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104 - replaced
+        host = f"[{host}]" if ":" in host else host
         self._runner, self._url = runner, f"http://{host}:{port}"
+        self._courier.open()
+        self._start_delivering()
         return self
+
+    def _start_delivering(self) -> None:
+        if self._runner is not None and self._pump is None and self._courier.webhooks is not None:
+            self._pump = asyncio.create_task(self._deliver(), name="belvo_links.sandbox webhooks")
+
+    async def _deliver(self) -> None:
+        try:
+            await self._courier.run(self._world.settle, lambda: self._world.next_work)
+        except Exception as error:  # noqa: BLE001 - whatever it is, `stop` raises it
+            self._service.failures.append(error)
 
     async def stop(self) -> None:
         """Stop listening and break what is left; harmless when it is not running.
@@ -85,6 +115,11 @@ class Sandbox:
             ExceptionGroup: The simulator itself has failed meanwhile, whatever its clients made of that.
         """
         runner, self._runner = self._runner, None
+        pump, self._pump = self._pump, None
+        if pump is not None:
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+        await self._courier.close()
         if runner is not None:
             await runner.cleanup()
             await self._service.close()
@@ -150,6 +185,25 @@ class Sandbox:
             method in (None, received.method) and template in (None, received.template) for received in self.requests
         )
 
+    @property
+    def duplicate_submissions(self) -> list[Received]:
+        """Requests that brought a token for the second time, or the very registration that had come before."""
+        return evidence.duplicate_submissions(self.requests)
+
+    def peak_requests(self, seconds: float = 30) -> int:
+        """The most requests within so many simulated seconds: beyond 80, Belvo may block (section 13)."""
+        return evidence.peak(self.requests, seconds)
+
+    def assert_token_sent_once(self, token: str | None = None) -> None:
+        """Fail unless this token came exactly once; without one: unless some came, and none twice for one login."""
+        __tracebackhide__ = True
+        evidence.check_token_sent_once(self.requests, token)
+
+    def assert_nothing_sent(self, method: str | None = None, template: str | None = None) -> None:
+        """Fail if any request came, of this method and path template where they are named."""
+        __tracebackhide__ = True
+        evidence.check_nothing_sent(self.requests, method, template)
+
     def add_account(self) -> tuple[str, str]:
         """The keys of a further account, which sees its own links only."""
         account = self._world.add_account()
@@ -164,6 +218,40 @@ class Sandbox:
         """Move the simulated time: sessions expire, cooldowns end, asynchronous work is done."""
         self.clock.advance(days=days, hours=hours, minutes=minutes, seconds=seconds)
         self._world.settle()
+        self._courier.wake()
+
+    async def settle(self) -> int:
+        """Do what is due now and deliver its webhooks, repeats included; tells how many deliveries were made.
+
+        A running sandbox does so by itself, a moment later; this waits until it is done.
+        """
+        return await self._courier.deliver(self._world.settle())
+
+    def deliver_webhooks_to(
+        self,
+        url: str,
+        *,
+        authorization: str | None = None,
+        allow_remote: bool = False,
+        duplicates: int = 0,
+        out_of_order: bool = False,
+    ) -> None:
+        """Deliver webhooks to this address from now on (documentation section 16.3); see :class:`Webhooks`."""
+        self._courier.webhooks = Webhooks(
+            url=url,
+            authorization=authorization,
+            allow_remote=allow_remote,
+            duplicates=duplicates,
+            out_of_order=out_of_order,
+        )
+        self._start_delivering()
+        self._courier.wake()
+
+    @property
+    def webhooks(self) -> list[Notification]:
+        """Every webhook that has come to be, in order, delivered or not; may be emptied."""
+        self._world.settle()
+        return self._world.notifications
 
     def link(self, link_id: str) -> dict[str, JsonValue] | None:
         """A link of any account as the API would show it, or ``None`` where there is none."""
@@ -176,18 +264,41 @@ class Sandbox:
         """The links of all accounts as the API would show them, newest first."""
         now = self._world.settle()
         accounts = self._world.accounts
-        found = [link for account in accounts for link in self._world.links.newest(account)]
+        found = [link for account in accounts for link in reversed(self._world.links.oldest_first(account))]
         if len(accounts) > 1:
-            found.sort(key=lambda link: link.created_at, reverse=True)
+            found.sort(key=lambda link: link.order, reverse=True)
         return [_shown(link, now) for link in found]
 
-    def add_links(self, number: int, **overrides: Unpack[LinkOverrides]) -> list[str]:
-        """Create plain valid links of the first account, spread back in time; their ids, newest first."""
-        return self._world.add_links(number, self._account, overrides)
+    def add_links(self, number: int, *, announce: bool = False, **overrides: Unpack[LinkOverrides]) -> list[str]:
+        """Create plain valid links of the first account, spread back in time; their ids, newest first.
+
+        Recurrent ones are refreshed as time passes, but silently unless ``announce`` wants webhooks about it: of a
+        million links that would be millions of webhooks a month.
+        """
+        return self._world.add_links(number, self._account, overrides, announce=announce)
 
     def set_status(self, link_id: str, status: Status) -> None:
         """Give a link another status (documentation section 8)."""
-        self._world.links.put(evolve(self._existing(link_id), status=status))
+        self._world.links.put(evolve(self._existing(link_id), status=status, lapse=None))
+
+    def has_data(self, link_id: str) -> bool:
+        """Whether the user's data are still kept: ``stale_in`` after the last update they go (section 14)."""
+        link, now = self._existing(link_id), self._world.clock()
+        until = life.data_until(link, now)
+        return until is not None and now < until
+
+    def set_institution_status(self, name: str, status: Literal["healthy", "down"]) -> None:
+        """Let an institution go down, so that logins there are refused, or come up again (section 21)."""
+        if name not in INSTITUTIONS:
+            raise LookupError("there is no such institution")
+        (self._world.down.add if status == "down" else self._world.down.discard)(name)
+
+    def script(self, name: str, steps: Sequence[Step | StepData]) -> None:
+        """Say what the next logins of a user, or at an institution, meet: one step for each call.
+
+        Without steps left, everything is as usual. See :class:`Step`, which may also be written as plain data.
+        """
+        self._world.scripts.add(name, steps)
 
     def confirm(self, link_id: str) -> None:
         """Let the user confirm the login of this link elsewhere: its next Complete goes through."""
@@ -212,12 +323,13 @@ class Sandbox:
         self._service.faults.add(fault, method=method, template=template, times=times)
 
     def clear_faults(self) -> None:
-        """Forget the faults that have not been met yet."""
+        """Forget the faults and the scripts that have not been met yet."""
         self._service.faults.clear()
+        self._world.scripts.clear()
 
     def _existing(self, link_id: str) -> StoredLink:
         self._world.settle()
-        link = self._world.links.get(link_id)
+        link = self._world.find(link_id)
         if link is None:
             raise LookupError("there is no such link")
         return link

@@ -7,8 +7,12 @@ import base64
 import binascii
 import hmac
 import logging
+import math
 import re
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
@@ -21,12 +25,14 @@ from .answers import Answer, JsonValue, Problem, RefusalError, encode, error_ans
 from .calls import Call
 from .faults import Fault, FaultScript
 from .filters import parse_query
-from .record import Received
+from .record import Received, trim
 from .routes import LINKS, ROUTES, find_place
 from .state import Account
 from .validation import Body, parse_body, parse_json
 from .world import World
 
+WINDOW = timedelta(seconds=30)
+"""In which the requests are counted (documentation section 13)."""
 _BODIES = frozenset({"POST", "PUT", "PATCH"})
 _REQUEST_LINE = re.compile(r"b'(?P<method>[^\s']+) (?P<target>[^\s']+) HTTP/")
 
@@ -38,12 +44,14 @@ _SILENT = logging.Logger("belvo_links.sandbox", logging.CRITICAL + 1)  # noqa: L
 class Service:
     """Serves one world. Every request is recorded, and so is every failure of the simulator itself."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, clock: Callable[[], datetime]) -> None:
         self.world = world
+        self._clock = clock
         self.faults = FaultScript()
         self.requests: list[Received] = []
         self.tokens: list[str] = []
         self.failures: list[Exception] = []
+        self._window: deque[datetime] = deque()
         self._running: set[asyncio.Task[object]] = set()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -82,6 +90,7 @@ class Service:
             token = parsed.get("token")
             if isinstance(token, str):
                 self.tokens.append(token)
+                trim(self.tokens, self.world.record_limit)
         return received
 
     def _record(self, method: str, target: str, headers: Mapping[str, str], body: JsonValue) -> Received:
@@ -94,15 +103,20 @@ class Service:
             query=query,
             headers=headers,
             body=body,
-            at=self.world.clock(),
+            at=self._clock(),
         )
         self.requests.append(received)
+        trim(self.requests, self.world.record_limit)
         return received
 
     async def _answer(self, request: web.BaseRequest, received: Received, content: bytes) -> web.StreamResponse:
         fault = self.faults.take(received.method, received.template)
         if fault is None:
-            return self._reply(received, self._process(received, content))
+            answer = self._process(received, content)
+            fault, self.world.scripts.fault = self.world.scripts.fault, None
+            if fault is None:
+                return self._reply(received, answer)
+            return await self._spoil(request, received, answer, fault)
         if fault.kind == "drop_before":
             return _broken(request)
         if fault.kind == "status":
@@ -110,24 +124,52 @@ class Service:
         if fault.kind == "delay":
             await asyncio.sleep(fault.seconds)
         answer = self._process(received, content)
-        if fault.kind == "drop_after":
-            return _broken(request)
-        if fault.kind == "status_after":
-            return self._scripted(received, fault)
-        if fault.kind == "delay_after":
-            await asyncio.sleep(fault.seconds)
-        if fault.kind == "replace_body" and isinstance(fault.body, bytes):
-            return self._reply(received, answer, content=fault.body)
-        if fault.kind == "truncate":
-            self._finish(received, answer.status)
-            return _truncated(request, answer)
+        self.world.scripts.fault = None  # one fault at a time: the injected one
+        return await self._spoil(request, received, answer, fault)
+
+    async def _spoil(
+        self, request: web.BaseRequest, received: Received, answer: Answer, fault: Fault
+    ) -> web.StreamResponse:
+        """Reply to a request that has taken its effect, as the fault says."""
+        match fault.kind:
+            case "drop_after":
+                return _broken(request)
+            case "status_after":
+                return self._scripted(received, fault)
+            case "delay_after":
+                await asyncio.sleep(fault.seconds)
+            case "replace_body" if isinstance(fault.body, bytes):
+                return self._reply(received, answer, content=fault.body)
+            case "foreign_next":
+                return self._reply(received, _elsewhere(answer, str(fault.body)))
+            case "truncate":
+                self._finish(received, answer.status)
+                return _truncated(request, answer)
+            case "slow_body":
+                return await _slowly(request, self._reply(received, answer), pieces=fault.code, pause=fault.seconds)
+            case _:
+                pass
         return self._reply(received, answer)
 
     def _process(self, received: Received, content: bytes) -> Answer:
         try:
+            self._throttle()
             return self._call(received, content)
         except RefusalError as refusal:
             return self._refuse(refusal)
+
+    def _throttle(self) -> None:
+        """Refuse a request beyond the limit of the whole API (documentation section 13), where one is set."""
+        limit, now, window = self.world.switches.request_limit, self.world.clock(), self._window
+        if limit is None:
+            return
+        while window and now - window[0] >= WINDOW:
+            window.popleft()
+        if len(window) >= limit:
+            seconds = math.ceil((window[0] + WINDOW - now).total_seconds())
+            headers = {"Retry-After": str(seconds)} if self.world.switches.retry_after else None
+            raise RefusalError(answers.throttled(seconds), headers=headers)
+        window.append(now)
 
     def _refuse(self, refusal: RefusalError) -> Answer:
         shape = self.world.switches.error_shape
@@ -182,9 +224,12 @@ class Service:
             return self._reply(received, evolve(answer, headers=fault.headers))
         return self._reply(received, Answer(fault.code, fault.body, fault.headers))
 
-    def _reply(self, received: Received, answer: Answer, *, content: bytes | None = None) -> web.StreamResponse:
+    def _reply(self, received: Received, answer: Answer, *, content: bytes | None = None) -> web.Response:
         self._finish(received, answer.status)
-        return _response(answer, content)
+        response = _response(answer, content)
+        # The service's time, as in everything that it says.
+        response.headers["Date"] = format_datetime(self.world.clock(), usegmt=True)
+        return response
 
     def _finish(self, received: Received, status: int) -> None:
         # From the end, and by identity: a test may have emptied the list meanwhile.
@@ -203,6 +248,32 @@ class Service:
         response = self._reply(received, self._refuse(refusal))
         response.force_close()
         return response
+
+
+def _elsewhere(answer: Answer, origin: str) -> Answer:
+    """A page whose addresses name another host."""
+    if not isinstance(answer.body, Mapping):
+        return answer
+    moved = {
+        name: origin + address[address.index("/api/") :]
+        for name in ("next", "previous")
+        if isinstance(address := answer.body.get(name), str)
+    }
+    return evolve(answer, body={**answer.body, **moved})
+
+
+async def _slowly(request: web.BaseRequest, whole: web.Response, *, pieces: int, pause: float) -> web.StreamResponse:
+    """Announce the whole body and send it piece by piece."""
+    content = whole.body if isinstance(whole.body, bytes) else b""
+    response = web.StreamResponse(status=whole.status, headers=whole.headers)
+    response.content_length = len(content)
+    await response.prepare(request)
+    size = max(1, math.ceil(len(content) / pieces))
+    for start in range(0, len(content), size):
+        await asyncio.sleep(pause)
+        await response.write(content[start : start + size])
+    await response.write_eof()
+    return response
 
 
 def _split_target(target: str) -> tuple[str, str]:

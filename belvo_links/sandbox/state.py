@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import random
-from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+import re
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Literal, TypedDict
 from uuid import UUID
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from .answers import JsonValue
-from .triggers import Operation, Step, Trigger
+from .triggers import Challenge, LaterStatus, Operation, Trigger
 
 Status = Literal["valid", "invalid", "unconfirmed", "token_required"]
 AccessMode = Literal["single", "recurrent"]
+
+
+Order = tuple[datetime, int]
+DAY = timedelta(days=1)
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class LinkOverrides(TypedDict, total=False):
@@ -30,6 +37,14 @@ class LinkOverrides(TypedDict, total=False):
     credentials_storage: str
     stale_in: str | None
     fetch_resources: tuple[str, ...]
+
+
+@frozen
+class Lapse:
+    """What a scheduled refresh will find from a moment on, for the users that ask for it."""
+
+    at: datetime
+    to: LaterStatus
 
 
 @frozen(kw_only=True)
@@ -58,15 +73,63 @@ class StoredLink:
     """The last accepted refresh, which starts the cooldown (documentation section 9.8)."""
     passed: Operation | None = None
     """The call, other than a login, whose second factor was given: its repetition goes through."""
+    number: int = 0
+    """Tells links of the same moment apart: the later one has the higher number."""
+    lapse: Lapse | None = None
+
+    @property
+    def order(self) -> Order:
+        """What links are sorted by: the moment of their creation, then their number."""
+        return self.created_at, self.number
+
+    @property
+    def changes_at(self) -> datetime:
+        """Before this moment the status stays as it is, unless somebody does something."""
+        ends = [] if self.stored_until is None else [self.stored_until]
+        if self.lapse is not None:
+            ends.append(self.lapse.at)
+        return min(ends, default=NEVER)
 
     def status_at(self, now: datetime) -> Status:
-        """The status, with the end of the credentials' storage (documentation section 8)."""
-        if self.status == "valid" and self.stored_until is not None and now >= self.stored_until:
-            return "invalid"
+        """The status, with the end of the credentials' storage and what refreshes meet (section 8)."""
+        if self.status == "valid":
+            if self.stored_until is not None and now >= self.stored_until:
+                return "invalid"
+            if self.lapse is not None and now >= self.lapse.at:
+                return self.lapse.to
         return self.status
+
+    @property
+    def is_refreshed(self) -> bool:
+        """Whether the service refreshes this link by itself (documentation section 7)."""
+        return self.status == "valid" and self.access_mode == "recurrent" and rate(self.refresh_rate) is not None
+
+    def next_refresh(self) -> datetime | None:
+        """When the service will refresh it, counted from the last access; ``None``: never."""
+        every = rate(self.refresh_rate)
+        if every is None or self.last_accessed_at is None or not self.is_refreshed:
+            return None
+        return self.last_accessed_at + every
+
+    def accessed_at(self, now: datetime) -> datetime | None:
+        """The last successful access, which every scheduled refresh moves (documentation section 7)."""
+        every, last = rate(self.refresh_rate), self.last_accessed_at
+        if every is None or last is None or not self.is_refreshed:
+            return last
+        if self.lapse is not None and now >= self.lapse.at:
+            now = self.lapse.at - timedelta(microseconds=1)
+        return last + (now - last) // every * every if now >= last + every else last
+
+    def as_of(self, now: datetime) -> StoredLink:
+        """The link with everything that time alone has changed written down."""
+        status, accessed = self.status_at(now), self.accessed_at(now)
+        if status == self.status and accessed == self.last_accessed_at:
+            return self
+        return evolve(self, status=status, last_accessed_at=accessed)
 
     def to_json(self, now: datetime) -> dict[str, JsonValue]:
         """The link as the API shows it, in the order of real payloads (documentation section 7)."""
+        accessed = self.last_accessed_at if self.refresh_rate is None else self.accessed_at(now)
         return {
             "id": self.id,
             "institution": self.institution,
@@ -74,7 +137,7 @@ class StoredLink:
             "status": self.status_at(now),
             "refresh_rate": self.refresh_rate,
             "created_by": self.created_by,
-            "last_accessed_at": None if self.last_accessed_at is None else timestamp(self.last_accessed_at),
+            "last_accessed_at": None if accessed is None else timestamp(accessed),
             "external_id": self.external_id,
             "created_at": timestamp(self.created_at),
             "institution_user_id": self.institution_user_id,
@@ -82,6 +145,16 @@ class StoredLink:
             "stale_in": self.stale_in,
             "fetch_resources": self.fetch_resources,
         }
+
+
+@cache
+def rate(text: str | None) -> timedelta | None:
+    """The time between two scheduled refreshes; ``None`` where there are none (documentation section 4)."""
+    found = re.fullmatch(r"([0-9]{1,3})([hmd])", text or "")
+    if found is None or found[1].strip("0") == "":
+        return None
+    unit = {"h": timedelta(hours=1), "m": timedelta(minutes=1), "d": DAY}[found[2]]
+    return int(found[1]) * unit
 
 
 def timestamp(moment: datetime) -> str:
@@ -98,7 +171,7 @@ class LoginSession:
     account: str
     operation: Operation
     trigger: Trigger | None
-    steps: tuple[Step, ...]
+    steps: tuple[Challenge, ...]
     """The challenges that are left; the first one is being asked."""
     expires_at: datetime
     expiry: int
@@ -139,66 +212,92 @@ class Identifiers:
 class Links:
     """All links, by id and, per account, in the order of their creation."""
 
-    __slots__ = ("_by_id", "_number", "_timelines")
+    __slots__ = ("_by_id", "_made", "_timelines", "changes", "settled_until")
 
     def __init__(self) -> None:
         self._by_id: dict[str, StoredLink] = {}
-        self._timelines: dict[str, list[tuple[datetime, int, str]]] = {}
-        self._number: dict[str, int] = {}
+        self._timelines: dict[str, list[StoredLink]] = {}
+        self._made = 0
+        self.changes = 0
+        """Grows with every change."""
+        self.settled_until = NEVER
+        """Before this moment no link changes its status by itself."""
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def next_number(self) -> int:
+        """A number for a new link."""
+        self._made += 1
+        return self._made
 
     def get(self, link_id: str, account: str | None = None) -> StoredLink | None:
         """The link with this id, if it exists and, where one is named, belongs to the account."""
         link = self._by_id.get(link_id)
         return link if link is not None and account in (None, link.account) else None
 
-    def add(self, *links: StoredLink) -> None:
-        """Add new links; many at once cost one sort."""
-        for link in links:
-            self._number[link.id] = len(self._number)
-            self._by_id[link.id] = link
-        if len(links) == 1:
-            insort(self._timelines.setdefault(links[0].account, []), self._key(links[0]))
+    def add(self, link: StoredLink) -> None:
+        """Add a new link."""
+        insort(self._timelines.setdefault(link.account, []), link, key=_order)
+        self._noted(link)
+
+    def add_many(self, links: list[StoredLink]) -> None:
+        """Add new links of one account, oldest first."""
+        if not links:
             return
-        for account in {link.account for link in links}:
-            timeline = self._timelines.setdefault(account, [])
-            timeline.extend(self._key(link) for link in links if link.account == account)
-            timeline.sort()
+        timeline = self._timelines.setdefault(links[0].account, [])
+        timeline.extend(links)
+        if len(timeline) > len(links):
+            timeline.sort(key=_order)
+        for link in links:
+            self._noted(link)
 
     def put(self, link: StoredLink) -> None:
         """Replace a link by its changed self."""
+        timeline = self._timelines[link.account]
+        timeline[bisect_left(timeline, link.order, key=_order)] = link
+        self._noted(link)
+
+    def _noted(self, link: StoredLink) -> None:
         self._by_id[link.id] = link
+        self.changes += 1
+        if link.stored_until is not None or link.lapse is not None:
+            self.settled_until = min(self.settled_until, link.changes_at)
 
     def remove(self, link_id: str) -> None:
         """Forget a link."""
         link = self._by_id.pop(link_id)
         timeline = self._timelines[link.account]
-        del timeline[bisect_left(timeline, self._key(link))]
+        del timeline[bisect_left(timeline, link.order, key=_order)]
+        self.changes += 1
 
-    def count(self, account: str) -> int:
-        """How many links the account has."""
-        return len(self._timelines.get(account, ()))
+    def oldest_first(self, account: str) -> list[StoredLink]:
+        """The account's links; not to be changed."""
+        return self._timelines.get(account, [])
 
-    def newest(self, account: str, start: int = 0, stop: int | None = None) -> Iterator[StoredLink]:
-        """The account's links, newest first, from one position to another."""
+    def created(self, account: str, first: datetime, last: datetime) -> list[StoredLink]:
+        """The account's links that were created between two moments, both included; oldest first."""
         timeline = self._timelines.get(account, [])
-        last = len(timeline) if stop is None else min(stop, len(timeline))
-        for position in range(start, last):
-            yield self._by_id[timeline[-1 - position][2]]
+        begin = bisect_left(timeline, first, key=_created_at)
+        return timeline[begin : bisect_right(timeline, last, lo=begin, key=_created_at)]
 
-    def _key(self, link: StoredLink) -> tuple[datetime, int, str]:
-        return link.created_at, self._number[link.id], link.id
+
+def _order(link: StoredLink) -> Order:
+    return link.created_at, link.number
+
+
+def _created_at(link: StoredLink) -> datetime:
+    return link.created_at
 
 
 @frozen
 class Pending:
-    """Work that is done later: an asynchronous deletion, or the historical update after a refresh."""
+    """Work that is done later."""
 
     due: datetime
-    kind: Literal["delete", "refresh"]
+    kind: Literal["delete", "refresh", "history", "scheduled"]
+    """An asynchronous deletion; an update that was asked for; one that follows a login; one by the clock."""
     link_id: str
-
-
-DAY = timedelta(days=1)
+    request_id: str = ""
+    """What the answer called it, and its webhooks will (documentation section 16.1)."""
+    resources: tuple[str, ...] = ()

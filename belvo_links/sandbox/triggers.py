@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from . import answers
 from .answers import Problem
@@ -18,6 +18,7 @@ from .answers import Problem
 Operation = Literal["register", "update", "patch", "detail", "delete", "refresh"]
 """A call at which the institution may ask for a second factor (documentation section 10.1)."""
 ChallengeKind = Literal["inputless", "numeric", "qr", "text"]
+LaterStatus = Literal["invalid", "token_required"]
 
 OWN_PREFIX = "sim_"
 RIGHT_TOKEN = "111111"  # noqa: S105 - the sandbox's published token
@@ -27,20 +28,24 @@ _LOGINS: frozenset[Operation] = frozenset({"register", "update", "patch"})
 
 
 @frozen
-class Step:
+class Challenge:
     """One challenge of a login (documentation section 10.2)."""
 
     kind: ChallengeKind
     instructions: str
     value: str | None = None
     expects_user_input: bool = True
+    token: str = field(default=RIGHT_TOKEN, repr=False)
+    """What answers it, where input is expected."""
+    expiry: int | None = None
+    """Seconds that its session lives; ``None``: as the user or the switches say."""
 
 
-TEXT = Step("text", "Enter the code sent to your phone")
-NUMERIC = Step("numeric", "Use this code to generate the token", "12345")
-QR = Step("qr", "Scan the QR code with your bank app", "qr")  # the image is drawn when it is asked for
-QR_SCAN = Step("qr", "Scan the QR code and confirm in your bank app", "qr", expects_user_input=False)
-INPUTLESS = Step("inputless", "Confirm the login in your bank app", "", expects_user_input=False)
+TEXT = Challenge("text", "Enter the code sent to your phone")
+NUMERIC = Challenge("numeric", "Use this code to generate the token", "12345")
+QR = Challenge("qr", "Scan the QR code with your bank app", "qr")  # the image is drawn when it is asked for
+QR_SCAN = Challenge("qr", "Scan the QR code and confirm in your bank app", "qr", expects_user_input=False)
+INPUTLESS = Challenge("inputless", "Confirm the login in your bank app", "", expects_user_input=False)
 
 
 @frozen(kw_only=True)
@@ -52,7 +57,7 @@ class Trigger:
     """One sentence for the documentation."""
     password: str | None = None
     """The password the user name works with; ``None``: any."""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[Challenge, ...] = ()
     """The challenges, in turn; empty: the login needs no second factor."""
     at: frozenset[Operation] = _LOGINS
     """The calls that meet the challenges."""
@@ -62,13 +67,19 @@ class Trigger:
     """Whether only the first Register of this user at an institution meets the error."""
     complete_error: Problem | None = None
     """What Complete answers, whatever the token."""
+    denied: bool = False
+    """Whether every call that names the link is refused with 403."""
+    lapse_after: int = 0
+    """Which scheduled refresh of a recurrent link fails; 0: none does."""
+    lapse_to: LaterStatus = "token_required"
+    """The status that this refresh leaves behind (documentation section 8)."""
     expiry: int | None = None
     """Seconds that a session lives; ``None``: as the switches say."""
     shape: Literal["normal", "bare", "detail", "text_expiry", "silent_second"] = "normal"
     """How its 428 is written (documentation section 10.2)."""
 
 
-def _documented(username: str, password: str | None, summary: str, *steps: Step) -> Trigger:
+def _documented(username: str, password: str | None, summary: str, *steps: Challenge) -> Trigger:
     error = None if steps else answers.INVALID_CREDENTIALS
     return Trigger(username=username, password=password, summary=summary, steps=steps, error=error)
 
@@ -87,7 +98,7 @@ DOCUMENTED_USERS: Mapping[str, Trigger] = {
 the MFA banks with their own password only: every other combination registers at once (section 17.2)."""
 
 
-def _own(username: str, summary: str, *steps: Step) -> Trigger:
+def _own(username: str, summary: str, *steps: Challenge) -> Trigger:
     return Trigger(username=username, summary=summary, steps=steps, expiry=720)
 
 
@@ -95,6 +106,12 @@ def _at(operation: Operation, summary: str) -> Trigger:
     return Trigger(
         username=f"sim_mfa_{operation}", summary=summary, steps=(TEXT,), at=frozenset({operation}), expiry=720
     )
+
+
+def _lapsing(username: str, after: int, to: LaterStatus) -> Trigger:
+    which = {1: "first", 3: "third"}[after]
+    summary = f"Registers at once; the {which} scheduled refresh of a recurrent link makes it {to}, until PUT mends it."
+    return Trigger(username=username, summary=summary, lapse_after=after, lapse_to=to)
 
 
 def _failing(username: str, problem: Problem) -> Trigger:
@@ -140,6 +157,14 @@ OWN_TRIGGERS: Mapping[str, Trigger] = {
         _at("detail", "Registers at once; GET of the link answers 428 text until it is completed."),
         _at("delete", "Registers at once; DELETE answers 428 text, and works after it is completed."),
         _at("refresh", "Registers at once; a refresh answers 428 text, and works after it is completed."),
+        _lapsing("sim_lapse_token", 1, "token_required"),
+        _lapsing("sim_lapse_invalid", 1, "invalid"),
+        _lapsing("sim_lapse_later", 3, "invalid"),
+        Trigger(
+            username="sim_403_link",
+            summary="Registers at once; every call that names the link answers 403 access_to_resource_denied.",
+            denied=True,
+        ),
         Trigger(
             username="sim_mfa_no_session",
             summary="428 text; a wrong token gives a 428 without session and expiry; the session goes on.",
@@ -189,6 +214,7 @@ OWN_TRIGGERS: Mapping[str, Trigger] = {
         _failing("sim_login_unexpected", answers.LOGIN_UNEXPECTED),
         _failing("sim_activation_failed", answers.ACTIVATION_FAILED),
         _failing("sim_unsupported_operation", answers.UNSUPPORTED_OPERATION),
+        _failing("sim_consent_without_accounts", answers.CONSENT_WITHOUT_ACCOUNTS),
         _failing("sim_403", answers.ACCESS_DENIED),
         _failing("sim_408", answers.REQUEST_TIMEOUT),
         _failing("sim_500", answers.UNEXPECTED_ERROR),
@@ -196,7 +222,7 @@ OWN_TRIGGERS: Mapping[str, Trigger] = {
 }
 """Ours, in no document: each user name with what it does."""
 
-STEPS_BY_PASSWORD: Mapping[str, tuple[Step, ...]] = {
+STEPS_BY_PASSWORD: Mapping[str, tuple[Challenge, ...]] = {
     trigger.password: trigger.steps for trigger in DOCUMENTED_USERS.values() if trigger.password is not None
 }
 """The challenge that a documented MFA password stands for, whoever of the MFA users gives it to an update."""

@@ -86,6 +86,7 @@ def text(
     longest: int | None = None,
     pattern: str | None = None,
     choices: tuple[str, ...] = (),
+    message: str = "This value does not match the required pattern.",
 ) -> Callable[[object], tuple[str, str] | None]:
     """A string within limits; the messages are those of the framework (documentation section 11.2)."""
 
@@ -103,7 +104,7 @@ def text(
         if longest is not None and len(value) > longest:
             return "max_length", f"Ensure this field has no more than {longest} characters."
         if pattern is not None and re.fullmatch(pattern, value) is None:
-            return "invalid", "This value does not match the required pattern."
+            return "invalid", message
         return None
 
     return check

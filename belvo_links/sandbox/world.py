@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import heapq
 import random
@@ -11,11 +12,20 @@ from datetime import datetime, timedelta
 
 from attrs import evolve, field, mutable
 
+from . import life
+from .filters import Selections
 from .institutions import INSTITUTIONS
 from .options import Switches
-from .rules import ACCOUNT_RATE, DEFAULT_STALE_IN, institution_user_id, needs_mfa, stored_until
+from .record import trim
+from .rules import DEFAULT_STALE_IN, institution_user_id, stored_until
+from .scripts import Scripts
 from .state import Account, Identifiers, LinkOverrides, Links, LoginSession, Pending, StoredLink
 from .triggers import OWN_TRIGGERS
+from .webhooks import Event, Notification
+
+_MANY_LINKS = 100_000
+_MANY_SESSIONS = 1000
+"""From so many on, those that have expired are forgotten now and then."""
 
 
 @mutable
@@ -25,21 +35,43 @@ class World:
     clock: Callable[[], datetime]
     switches: Switches
     ids: Identifiers
+    event_ids: Identifiers
+    """Of webhooks: a source of their own, so that they do not change what the API's answers are called."""
     accounts: dict[str, Account] = field(factory=dict[str, Account])
     """By secret id."""
     links: Links = field(factory=Links)
+    selections: Selections = field(factory=Selections)
+    scripts: Scripts = field(factory=Scripts)
+    down: set[str] = field(factory=set[str])
+    """Names of the institutions that are down at the moment."""
     sessions: dict[str, LoginSession] = field(factory=dict[str, LoginSession])
     deletions: defaultdict[str, list[datetime]] = field(factory=lambda: defaultdict(list))
     """Successful synchronous deletions per secret id, oldest first (documentation section 13)."""
     met: set[tuple[str, str, str]] = field(factory=set[tuple[str, str, str]])
     """Account, institution and user name of errors that happen only once."""
+    notifications: list[Notification] = field(factory=list[Notification])
+    """Every webhook, in order."""
+    on_notification: Callable[[Notification], None] = field(default=lambda notification: None)
+    on_work: Callable[[], None] = field(default=lambda: None)
+    record_limit: int | None = None
+    scheduled: dict[str, datetime] = field(factory=dict[str, datetime])
+    """The next refresh by the clock, by link, where webhooks tell of it."""
     _agenda: list[tuple[datetime, int, Pending]] = field(factory=list[tuple[datetime, int, Pending]])
     _appointments: int = 0
 
     @classmethod
-    def create(cls, seed: int, clock: Callable[[], datetime], switches: Switches) -> World:
+    def create(
+        cls, seed: int, clock: Callable[[], datetime], switches: Switches, record_limit: int | None = None
+    ) -> World:
         """An empty world; every identifier in it follows from the seed."""
-        return cls(clock, switches, Identifiers(random.Random(seed)))
+        skew = timedelta(seconds=switches.clock_skew_seconds)
+        return cls(
+            clock=(lambda: clock() + skew) if skew else clock,
+            switches=switches,
+            ids=Identifiers(random.Random(seed)),
+            event_ids=Identifiers(random.Random(f"{seed} webhooks")),
+            record_limit=record_limit,
+        )
 
     def add_account(self, secret_id: str | None = None, secret_password: str | None = None) -> Account:
         """A further pair of keys; those that are not given are made up."""
@@ -54,26 +86,67 @@ class World:
         """Note work that is done when its time has come."""
         self._appointments += 1
         heapq.heappush(self._agenda, (work.due, self._appointments, work))
+        self.on_work()
 
     def settle(self) -> datetime:
-        """Do all work that is due, and give the time."""
+        """Do all work that is due, in the order in which it was, and give the time."""
         now = self.clock()
         while self._agenda and self._agenda[0][0] <= now:
-            work = heapq.heappop(self._agenda)[2]
-            link = self.links.get(work.link_id)
-            if link is None:
-                continue
-            if work.kind == "delete":
-                self.remove(link.id)
-            elif needs_mfa(link) and link.passed != "refresh":
-                self.links.put(evolve(link, status="token_required"))
-            else:
-                self.links.put(evolve(link, last_accessed_at=work.due))
+            life.do(self, heapq.heappop(self._agenda)[2])
         return now
+
+    @property
+    def next_work(self) -> datetime | None:
+        """When there is work again."""
+        return self._agenda[0][0] if self._agenda else None
+
+    def due(self) -> datetime:
+        """When asynchronous work that begins now is done (documentation section 12)."""
+        return self.clock() + timedelta(seconds=self.switches.work_seconds)
+
+    def schedule(self, link: StoredLink) -> None:
+        """Note the next refresh of a link by the clock, if it has one."""
+        due = link.next_refresh()
+        if due is None:
+            self.scheduled.pop(link.id, None)
+        elif self.scheduled.get(link.id) != due:
+            self.scheduled[link.id] = due
+            self.later(Pending(due, "scheduled", link.id))
+
+    def tell(self, at: datetime, link: StoredLink, event: Event, request_id: str) -> None:
+        """Send a webhook, or only remember it where there is no receiver."""
+        if event.type == "LINK" and not self.switches.link_events:
+            return
+        notification = Notification(at=at, payload=event.payload(self._webhook_id(), link, request_id))
+        self.notifications.append(notification)
+        trim(self.notifications, self.record_limit)
+        self.on_notification(notification)
+
+    def _webhook_id(self) -> str:
+        """The same in every webhook, as in the samples (documentation section 16.1)."""
+        return hashlib.sha256(next(iter(self.accounts), "").encode()).hexdigest()[:32]
+
+    def find(self, link_id: str, account: str | None = None) -> StoredLink | None:
+        """A link as it is now, with what time alone has changed written down."""
+        link = self.links.get(link_id, account)
+        if link is None:
+            return None
+        aged = link.as_of(self.clock())
+        if aged is not link:
+            self.links.put(aged)
+        return aged
+
+    def add_session(self, session: LoginSession) -> None:
+        """Remember a login that waits; of many, those that have expired are forgotten."""
+        self.sessions[session.id] = session
+        if len(self.sessions) > _MANY_SESSIONS and len(self.sessions) % _MANY_SESSIONS == 0:
+            now = self.clock()
+            self.sessions = {key: each for key, each in self.sessions.items() if now < each.expires_at}
 
     def remove(self, link_id: str) -> None:
         """Forget a link and the logins that wait for it."""
         self.links.remove(link_id)
+        self.scheduled.pop(link_id, None)
         for session in [session for session in self.sessions.values() if session.link_id == link_id]:
             del self.sessions[session.id]
 
@@ -84,46 +157,68 @@ class World:
             self.sessions[session.id] = evolve(session, confirmed=True)
         return bool(waiting)
 
-    def add_links(self, number: int, account: Account, overrides: LinkOverrides) -> list[str]:
+    def add_links(self, number: int, account: Account, overrides: LinkOverrides, *, announce: bool) -> list[str]:
         """Plain links, created one after the other up to now; the newest one first."""
         now = self.clock()
         # Within 300 days, so that the usual storage of one year is not over for the oldest ones.
         spacing = min(timedelta(minutes=1), timedelta(days=300) / max(number, 1))
-        links = [
-            _plain_link(self.ids.uuid(), account, now - position * spacing, overrides, number - position)
-            for position in range(number)
-        ]
-        self.links.add(*links)
-        return [link.id for link in links]
+        make = _maker(account, overrides, self.switches.refresh_rate)
+        collected = gc.isenabled()
+        gc.disable()  # nothing of what is made here is garbage, and looking for some takes most of the time
+        try:
+            ids = [self.ids.uuid() for _ in range(number)]
+            links = [
+                make(ids[position], now - position * spacing, number - position, self.links.next_number())
+                for position in range(number - 1, -1, -1)
+            ]
+            self.links.add_many(links)
+        finally:
+            if collected:
+                gc.enable()
+        if number >= _MANY_LINKS:
+            gc.collect()  # now, rather than in the midst of some request
+        for link in links if announce else ():
+            self.schedule(link.as_of(now))
+        return ids
 
 
-def _plain_link(
-    link_id: str, account: Account, created_at: datetime, overrides: LinkOverrides, number: int
-) -> StoredLink:
+def _maker(
+    account: Account, overrides: LinkOverrides, refresh_rate: str
+) -> Callable[[str, datetime, int, int], StoredLink]:
+    """Makes plain links that differ in their id, their moment and their number."""
     institution = overrides.get("institution", "erebor_mx_retail")
-    username = overrides.get("username", f"user_{number}")
     mode = overrides.get("access_mode", "single")
     recurrent = mode == "recurrent"
     storage = overrides.get("credentials_storage", "store" if recurrent else DEFAULT_STALE_IN)
-    return StoredLink(
-        id=link_id,
-        account=account.secret_id,
-        institution=institution,
-        username=username,
-        trigger=OWN_TRIGGERS.get(username),
-        access_mode=mode,
-        status=overrides.get("status", "valid"),
-        refresh_rate=overrides.get("refresh_rate", ACCOUNT_RATE if recurrent else None),
-        created_by=account.user,
-        last_accessed_at=created_at + timedelta(milliseconds=8),
-        external_id=overrides.get("external_id", f"user-{number}"),
-        created_at=created_at,
-        institution_user_id=institution_user_id(institution, username),
-        credentials_storage=storage,
-        stored_until=stored_until(storage, created_at),
-        stale_in=overrides.get("stale_in", "90d"),
-        fetch_resources=overrides.get("fetch_resources", INSTITUTIONS[institution].core),
-    )
+    status, stale_in = overrides.get("status", "valid"), overrides.get("stale_in", "90d")
+    its_rate = overrides.get("refresh_rate", refresh_rate if recurrent else None)
+    resources = overrides.get("fetch_resources", INSTITUTIONS[institution].core)
+
+    def make(link_id: str, created_at: datetime, user: int, number: int) -> StoredLink:
+        username = overrides.get("username", f"user_{user}")
+        link = StoredLink(
+            id=link_id,
+            account=account.secret_id,
+            institution=institution,
+            username=username,
+            trigger=OWN_TRIGGERS.get(username),
+            access_mode=mode,
+            status=status,
+            refresh_rate=its_rate,
+            created_by=account.user,
+            last_accessed_at=created_at + timedelta(milliseconds=8),
+            external_id=overrides.get("external_id", f"user-{user}"),
+            created_at=created_at,
+            institution_user_id=institution_user_id(institution, username),
+            credentials_storage=storage,
+            stored_until=stored_until(storage, created_at),
+            stale_in=stale_in,
+            fetch_resources=resources,
+            number=number,
+        )
+        return link if link.trigger is None else life.with_lapse(link)
+
+    return make
 
 
 def default_keys(seed: int) -> tuple[str, str]:

@@ -118,6 +118,7 @@ class Reply:
     status: int
     body: Any
     headers: Mapping[str, str]
+    content: bytes = b""
 
     @property
     def codes(self) -> list[tuple[str, str | None]]:
@@ -164,7 +165,7 @@ class Api:
         async with self.http.request(method, url, headers=sent, **more) as response:
             content = await response.read()
             parsed = json.loads(content) if content else None
-            reply = Reply(response.status, parsed, response.headers)
+            reply = Reply(response.status, parsed, response.headers, content)
         received = self.box.requests[-1]
         assert received.status == reply.status
         if checked and received.template != "/api/":

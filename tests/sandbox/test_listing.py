@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from belvo_links.sandbox import Sandbox, Switches
-from belvo_links.sandbox.filters import build_filter, parse_query
+from belvo_links.sandbox.filters import build_selection, parse_query
 
 
 async def _list(api: Any, query: str = "") -> Any:
@@ -188,6 +188,45 @@ async def test_a_bad_filter_names_itself(api: Any, query: str, code: str) -> Non
     assert (reply.status, reply.codes) == (400, [(code, query.partition("=")[0])])
 
 
+async def test_the_first_and_the_last_day_can_be_asked_for(api: Any, box: Any) -> None:
+    """There is nothing before or after them."""
+    box.add_links(1)
+    for query, count in (("gt=9999-12-31", 0), ("lte=9999-12-31", 1), ("lt=0001-01-01", 0), ("gte=0001-01-01", 1)):
+        assert (await _list(api, f"created_at__{query}"))["count"] == count
+
+
+async def test_two_filters_on_the_status_must_both_hold(api: Any, box: Any) -> None:
+    """As with any other two."""
+    ids = box.add_links(3)
+    box.set_status(ids[0], "invalid")
+    assert (await _list(api, "status=valid&status__in=valid,invalid"))["count"] == 2
+    assert (await _list(api, "status=valid&status__in=invalid"))["count"] == 0
+
+
+async def test_the_page_after_a_full_last_one_does_not_exist(api: Any, box: Any) -> None:
+    """Nor does `next` name it."""
+    box.add_links(20)
+    assert (await _list(api, "page=2"))["next"] is None
+    assert (await api("GET", "/api/links/?page=3")).status == 404
+
+
+async def test_a_listing_follows_its_changes(api: Any, box: Any) -> None:
+    """Whatever was found before is not kept when links come, change, go or age."""
+    ids = box.add_links(3, access_mode="single", credentials_storage="1d")
+    assert (await _list(api, "status=valid"))["count"] == 3
+    box.set_status(ids[0], "invalid")
+    assert (await _list(api, "status=valid"))["count"] == 2
+    box.remove_link(ids[1])
+    assert (await _list(api, "status=valid"))["count"] == 1
+    await api.link_id()
+    assert (await _list(api, "status=valid"))["count"] == 2
+    box.advance(days=1)
+    assert (await _list(api, "status=valid"))["count"] == 1
+    assert (await _list(api.other_account(), "status=valid"))["count"] == 0
+    for number in range(6):
+        assert (await _list(api, f"external_id=none-{number}"))["count"] == 0
+
+
 async def test_accounts_see_their_own_links_only(api: Any, box: Any) -> None:
     """In the list as by id; `box.links` shows all, newest first."""
     mine = await api.link_id()
@@ -203,7 +242,7 @@ async def test_accounts_see_their_own_links_only(api: Any, box: Any) -> None:
 
 def test_a_query_without_filters_needs_no_test() -> None:
     """Pages alone filter nothing, so that listing a hundred thousand links stays a slice."""
-    assert build_filter(parse_query("page=2&page_size=5&fields=id&colour=red")) is None
+    assert build_selection(parse_query("page=2&page_size=5&fields=id&colour=red")) is None
 
 
 async def test_a_hundred_thousand_links_are_no_burden(box: Any, api: Any) -> None:

@@ -242,21 +242,6 @@ async def test_institutions_come_in_pages(api: Any) -> None:
     assert (await api("GET", "/api/institutions/?page=99")).status == 404
 
 
-@pytest.mark.parametrize(
-    "query, count",
-    [
-        ("name=erebor_mx_retail", 1),
-        ("name__in=erebor_mx_retail,tatooine_mx_fiscal", 2),
-        ("type=fiscal", 1),
-        ("type__in=fiscal,employment", 2),
-        ("status=down", 0),
-    ],
-)
-async def test_institutions_can_be_filtered(api: Any, query: str, count: int) -> None:
-    """By the plain filters of section 21."""
-    assert (await api("GET", f"/api/institutions/?{query}")).body["count"] == count
-
-
 async def test_an_institution_shows_its_form(api: Any) -> None:
     """Field names, rules, and choices where there are any."""
     erebor = (await api("GET", "/api/institutions/1004/")).body

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import belvo_links.sandbox
-from belvo_links.sandbox import OWN_TRIGGERS, ClientOptions, Sandbox, SandboxClock, ShortWaits, Switches
+from belvo_links.sandbox import OWN_TRIGGERS, ClientOptions, Sandbox, SandboxClock, ShortWaits, Switches, Webhooks
 from belvo_links.sandbox.state import Identifiers
 
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -59,6 +59,21 @@ async def test_it_can_be_stopped_twice_and_started_again(open_api: Callable[[San
     await box.start()
     assert (await open_api(box)("GET", "/api/links/")).body["count"] == 1
     await box.stop()
+
+
+def test_it_can_go_on_in_another_loop() -> None:
+    """As a fixture of a wider scope than its tests may want it."""
+    box = Sandbox(webhooks=Webhooks("http://127.0.0.1:9/", repeats=0), switches=Switches(work_seconds=0))
+
+    async def once() -> None:
+        async with box:
+            box.add_links(1, access_mode="recurrent", announce=True)
+            box.advance(days=8)
+            await asyncio.gather(box.settle(), box.settle())
+
+    for _ in range(2):
+        asyncio.run(once())
+    assert all(event.attempts for event in box.webhooks)
 
 
 async def test_it_listens_on_ipv6_too(open_api: Callable[[Sandbox], Any]) -> None:

@@ -22,11 +22,15 @@ ERRORS = {
     "sim_login_unexpected": (400, "login_error"),
     "sim_activation_failed": (400, "activation_failed"),
     "sim_unsupported_operation": (400, "unsupported_operation"),
+    "sim_consent_without_accounts": (401, "consent_without_accounts"),
     "sim_403": (403, "access_to_resource_denied"),
     "sim_408": (408, "request_timeout"),
     "sim_500": (500, "unexpected_error"),
 }
-AT_ONCE = {"sim_mfa_update", "sim_mfa_detail", "sim_mfa_delete", "sim_mfa_refresh"}
+AT_ONCE = {
+    *("sim_mfa_update", "sim_mfa_detail", "sim_mfa_delete", "sim_mfa_refresh"),
+    *("sim_403_link", "sim_lapse_token", "sim_lapse_invalid", "sim_lapse_later"),
+}
 
 
 @pytest.mark.parametrize("username", ERRORS)
