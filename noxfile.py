@@ -86,6 +86,7 @@ def prove(session: nox.Session) -> None:
         *session.posargs,
         env={"HYPOTHESIS_PROFILE": "prove", "BELVO_LINKS_PROVE": "1"},
     )
+    session.run("python", "-m", "tests.sandbox.planted")
 
 
 @nox.session

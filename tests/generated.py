@@ -11,6 +11,7 @@ from pathlib import Path
 from belvo_links import errors
 from belvo_links.protocol.mfa import GUARDS, SETTLED, TRANSITIONS, PendingState
 from belvo_links.sandbox import DOCUMENTED_USERS, OWN_TRIGGERS
+from belvo_links.sandbox.fidelity import fidelity_table, switches_table
 from belvo_links.transport.messages import Repeat
 from belvo_links.transport.retry import REPEATED, Failure
 from tests.mfa import table as faults
@@ -79,6 +80,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "faults": faults.markdown,
     "users": users,
     "triggers": triggers,
+    "switches": switches_table,
+    "fidelity": fidelity_table,
 }
 
 # ------------------------------------------------------------------------------------------------- the diagram

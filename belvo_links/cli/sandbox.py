@@ -76,6 +76,7 @@ async def _serve(box: Sandbox, interrupted: asyncio.Event) -> int:
         served += len(box.requests)
         box.requests.clear()
         box.tokens.clear()
+        box.webhooks.clear()
     return served
 
 

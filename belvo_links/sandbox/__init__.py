@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .sandbox import Sandbox
     from .scripts import Step
     from .state import LinkOverrides
+    from .threaded import ThreadedSandbox
     from .triggers import DOCUMENTED_USERS, OWN_TRIGGERS, Trigger
     from .webhooks import Attempt, Notification, Webhooks
 
@@ -38,6 +39,7 @@ __all__ = [
     "ShortWaits",
     "Step",
     "Switches",
+    "ThreadedSandbox",
     "Trigger",
     "Webhooks",
 ]
@@ -58,6 +60,7 @@ _HOMES = {
     "ShortWaits": "options",
     "Step": "scripts",
     "Switches": "options",
+    "ThreadedSandbox": "threaded",
     "Trigger": "triggers",
     "Webhooks": "webhooks",
 }

@@ -28,7 +28,7 @@ def parse_json(content: bytes) -> JsonValue:
     """Whatever JSON the bytes hold; refused where they hold none."""
     try:
         value: JsonValue = msgspec.json.decode(content)
-    except (ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # the first was no ValueError once
         raise RefusalError(answers.parse_error(type(error).__name__)) from None
     return value
 

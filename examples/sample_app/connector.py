@@ -74,9 +74,8 @@ class Connector:
             return await self.status(user, pending_id)  # a second click, an old form, a bank that is busy
 
     async def status(self, user: str, pending_id: str) -> Page:
-        """Show where a login stands; where that is not known, ask Belvo, which never sends the token again."""
-        pending = await self._mine(user, pending_id)
-        if pending is None:
+        """Show where a login stands; where that is not known, ask Belvo. No token is sent again."""
+        if (pending := await self._mine(user, pending_id)) is None:
             return UNKNOWN
         match pending.state:
             case "linked":

@@ -6,8 +6,7 @@ import pytest
 import pytest_asyncio
 
 from belvo_links import BelvoLinks, Credentials
-from belvo_links.sandbox import Fault, Switches
-from belvo_links.sandbox.threaded import ThreadedSandbox
+from belvo_links.sandbox import Fault, Switches, ThreadedSandbox
 
 from .connector import Connector, Page
 

@@ -53,6 +53,5 @@ def test_the_suite_of_the_sample_application_uses_no_other_fixture_of_ours() -> 
         "pytest_asyncio",
         "belvo_links",
         "belvo_links.sandbox",
-        "belvo_links.sandbox.threaded",
         ".connector",
     }
