@@ -51,6 +51,16 @@ class OpenStrEnum(StrEnum):
         member._value_ = value
         return member
 
+    def __reduce_ex__(self, protocol: object) -> tuple[type[Self], tuple[str]]:
+        """Travel as the word; the first Pythons of 3.11 would look its name up, which an unknown word does not have."""
+        return type(self), (self.value,)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
     @property
     def is_known(self) -> bool:
         """Whether this version of the package has a name for the word."""
