@@ -6,6 +6,7 @@ import logging
 import pickle
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -13,7 +14,7 @@ import pytest
 
 from belvo_links import BelvoLinks, BelvoLinksError, Credentials, Link, PendingSession
 from belvo_links.sandbox import Fault, Sandbox
-from belvo_links.stores import MemoryStore
+from belvo_links.stores import MemoryStore, SqliteStore
 from tests.mfa import table
 from tests.mfa.helpers import GOOD, LINK, LINKS, NOWHERE, Failing, client
 
@@ -171,3 +172,19 @@ async def test_no_secret_is_printed_logged_pickled_or_kept(caplog: pytest.LogCap
     assert (first["session"], first["challenge"]["value"]) == (SESSION, SHOWN_VALUE)
     assert GOOD not in texts[0]
     assert LINK not in texts[0]
+
+
+async def test_no_file_of_a_store_holds_a_credential_or_a_token(tmp_path: Path) -> None:
+    """Neither the database nor what SQLite writes beside it, after everything that can happen to a login."""
+    path = tmp_path / "pending.db"
+    async with SqliteStore(path) as other:
+        await other.load("none")  # keeps the file open, so that what stands beside it stays
+        async with Sandbox(seed=1, secret_id=SECRET_ID, secret_password=SECRET_PASSWORD) as box:
+            await _everything(box, Canary(), Failing(SqliteStore(path)))
+            assert TOKEN in box.tokens
+        written = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    assert {"pending.db", "pending.db-wal"} <= written.keys()
+    everything = b"".join(written.values())
+    assert SESSION.encode() in everything  # a login that waits needs it: the search finds what is there
+    for secret in (*ALWAYS, GOOD):
+        assert secret.encode() not in everything
