@@ -168,7 +168,7 @@ class Logins:
         entering = budget if patience is None else Budget(max(patience, _NO_TIME))
         if round is None:
             # Now, since a reply may bring the next challenge while this call waits for its turn.
-            round = (await self.look(pending_id, view=view)).round  # noqa: A001
+            round = (await self.look(pending_id, view=view)).round  # noqa: A001  # the same word
         operation, claimed = await self._enter(pending_id, token, round, save_data, entering, view)
         outcome, event = await self._send(operation, claimed, budget, view)
         settled, on_record = await finish(self._settle(claimed, event, view=view))

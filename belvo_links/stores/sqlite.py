@@ -67,8 +67,8 @@ class SqliteStore:
     """Keeps pending records in an SQLite file.
 
     Args:
-        path: the file; it and its folder's entry are made on first use, readable by its owner alone (0600). The
-            folder must exist, on a disk of this machine: SQLite's locks do not hold on network file systems.
+        path: the file; it is made on first use, readable by its owner alone (0600). Its folder must exist, on a disk
+            of this machine: SQLite's locks do not hold on network file systems.
 
     Every write is synchronous (WAL, ``synchronous=FULL``), so that a claim outlives a crash of the machine. Needs the
     extra ``[sqlite]``. Close it with :meth:`aclose` or ``async with``, unless a client does.
