@@ -11,11 +11,11 @@ from typing import Final, Protocol
 
 import attrs
 
-from belvo_links.cli.qr import Matrix
 from belvo_links.cli.scenes import SCENES
 from belvo_links.cli.stage import PromiseBrokenError, Scene, Stage, shown, simulator
 from belvo_links.client.links import BelvoLinks
 from belvo_links.errors import BelvoLinksError
+from belvo_links.protocol.qr import QrCode
 from belvo_links.sandbox.record import Received
 from belvo_links.wire import JsonValue
 
@@ -42,7 +42,7 @@ class Step:
         events: what happened on the way.
         outcome: how it came out, in one sentence; empty where it failed.
         result: the same as data.
-        drawing: a QR code to show.
+        qr: a QR code to show.
         calls: how many requests the server received, by call.
         tokens: how often it received each token.
         seconds: how long it took.
@@ -55,7 +55,7 @@ class Step:
     events: tuple[str, ...] = ()
     outcome: str = ""
     result: Mapping[str, JsonValue] = attrs.field(factory=dict[str, JsonValue])
-    drawing: Matrix | None = None
+    qr: QrCode | None = None
     calls: Mapping[str, int]
     tokens: Mapping[str, int]
     seconds: float
@@ -187,7 +187,7 @@ async def play(scene: Scene, stage: Stage) -> Step:
         events=outcome.events if outcome else (),
         outcome=outcome.said if outcome and not problem else "",
         result=outcome.data if outcome else {},
-        drawing=outcome.drawing if outcome else None,
+        qr=outcome.qr if outcome else None,
         calls=calls,
         tokens=sent,
         seconds=perf_counter() - began,

@@ -7,7 +7,6 @@ from collections import Counter
 from typing import Final
 
 from belvo_links.cli import processes
-from belvo_links.cli.qr import symbol
 from belvo_links.cli.stage import (
     RIGHT,
     Outcome,
@@ -25,6 +24,7 @@ from belvo_links.client.pending import PendingSession
 from belvo_links.errors import AlreadyClaimedError, AlreadySettledError, RefreshCooldownError
 from belvo_links.protocol.credentials import Credentials
 from belvo_links.protocol.models import Link
+from belvo_links.qr import to_modules
 from belvo_links.sandbox.faults import Fault
 from belvo_links.wire import JsonValue
 
@@ -64,16 +64,16 @@ async def _qr(stage: Stage) -> Outcome:
     credentials = Credentials("mfa_qr", "qr_code")
     pending = challenged(await ask(stage.belvo, "heimdall_br_retail", credentials, "user-3"), "qr")
     code = pending.challenge.qr
-    matrix = None if code is None else symbol(code)
-    if code is None or matrix is None:
-        raise PromiseBrokenError("the challenge shows no QR code that can be drawn")
+    if code is None:
+        raise PromiseBrokenError("the challenge shows no QR code")
+    modules = len(to_modules(code))
     link = linked(stage, await pending.complete(RIGHT))
-    data: dict[str, JsonValue] = {"challenge": "qr", "media_type": code.media_type, "modules": len(matrix)}
+    data: dict[str, JsonValue] = {"challenge": "qr", "media_type": code.media_type, "modules": modules}
     return Outcome(
         f"{short(link)} is {link.status}.",
         {**data, "link": shown(link)},
         events=(f"The bank's app reads this code and shows {RIGHT}; the person types it.",),
-        drawing=matrix,
+        qr=code,
     )
 
 
@@ -235,7 +235,7 @@ link = await belvo.restore(stored).complete("{RIGHT}")""",
         name="A QR challenge",
         said="Some banks show a code to scan. It comes as an image or as text, and is decoded either way.",
         code=f"""\
-show(pending.challenge.qr)
+print(to_terminal(pending.challenge.qr))
 link = await pending.complete("{RIGHT}")""",
         play=_qr,
         calls={"Register": 1, "Complete": 1},

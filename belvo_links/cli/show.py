@@ -14,7 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from belvo_links.cli.qr import Matrix, draw
+from belvo_links.protocol.qr import QrCode
+from belvo_links.qr import to_terminal
 
 if TYPE_CHECKING:
     from belvo_links.cli.demo import Step, Telling
@@ -87,8 +88,8 @@ class Screen:
         for line in step.code.splitlines():
             self._console.print(Text(f"{' ' * (_INDENT + 2)}{line}".rstrip(), style="dim"), soft_wrap=True)
         self._text("")
-        if step.drawing:
-            self._draw(step.drawing)
+        if step.qr:
+            self._draw(step.qr)
         for event in step.events:
             self._text(event, sign="event")
         if step.problem:
@@ -138,8 +139,8 @@ class Screen:
             self._console.print(Text.assemble(count, (_REMEDIES.get(status, ""), "dim")), soft_wrap=True)
         self._text("")
 
-    def _draw(self, matrix: Matrix) -> None:
-        lines = draw(matrix, ascii_only=self._ascii)
+    def _draw(self, code: QrCode) -> None:
+        lines = to_terminal(code, ascii_only=self._ascii).splitlines()
         needed = len(lines[0]) + _INDENT
         if needed > self._console.width:
             told = (

@@ -10,11 +10,11 @@ from typing import Final
 
 import attrs
 
-from belvo_links.cli.qr import Matrix
 from belvo_links.client.links import BelvoLinks
 from belvo_links.client.pending import PendingSession
 from belvo_links.protocol.credentials import Credentials
 from belvo_links.protocol.models import Link
+from belvo_links.protocol.qr import QrCode
 from belvo_links.sandbox.options import Switches
 from belvo_links.sandbox.sandbox import Sandbox
 from belvo_links.wire import JsonValue
@@ -44,14 +44,14 @@ class Outcome:
         said: one sentence for people.
         data: the same for programs.
         events: what happened on the way, one short line each.
-        drawing: a QR code to show.
+        qr: a QR code to show.
         calls: how many requests of each call the SDK says it has made, where the scene cannot know that before.
     """
 
     said: str
     data: Mapping[str, JsonValue]
     events: tuple[str, ...] = ()
-    drawing: Matrix | None = None
+    qr: QrCode | None = None
     calls: Mapping[str, int] | None = None
 
 

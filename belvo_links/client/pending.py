@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Never, TypeAlias
 
 from belvo_links.client import follow
 from belvo_links.client.view import View
-from belvo_links.protocol import stored
+from belvo_links.errors import NotFoundError
+from belvo_links.protocol import operations, stored
 from belvo_links.protocol.challenge import Challenge
 from belvo_links.protocol.checks import text
 from belvo_links.protocol.mfa import PendingRecord, PendingState
 from belvo_links.protocol.models import Link
 from belvo_links.redact import Secret
+from belvo_links.transport.call import Budget
 from belvo_links.wire import ABSENT, JsonValue, MaybeAbsent
 
 if TYPE_CHECKING:
@@ -184,13 +187,16 @@ class PendingSession:
         Raises:
             ValueError: ``delete_link`` for another operation than ``register``: that link was there before.
             MfaError: it is no longer awaiting an answer.
+            MfaRequiredError: the deletion asks for a second factor; complete ``.pending``, then delete the link.
         """
         if delete_link and self.operation != "register":
             msg = "delete_link: only a registration leaves a link behind; this one was there before"
             raise ValueError(msg)
         await self._logins.cancel(self.id, view=self._view())
         if delete_link:
-            await self._logins.delete_left_behind(self.link_id, timeout=timeout)
+            deletion = operations.delete(self.link_id, mode="async")
+            with contextlib.suppress(NotFoundError):  # gone already
+                await self._logins.without_challenge(deletion, self.link_id, Budget(timeout))
 
     def to_json(self) -> str:
         """Return it as JSON text, for a place of your own: versioned, without loss, no credential, no token.
@@ -198,6 +204,26 @@ class PendingSession:
         The text holds Belvo's session, so keep it as secret as a password. ``belvo.restore(text)`` reads it.
         """
         return stored.dump(self._known)
+
+    def seal(self, keys: Sequence[str], audience: str | None = None) -> str:
+        """Return it as encrypted text that nobody without a key can read or change: compact enough for a cookie.
+
+        Without the data of a QR code, and with the latest request ids only: about 600 characters as a rule, under
+        1.5 KB with the longest correlation and instructions of 200 characters. Single use is not in the text: it comes
+        from the store that all who unseal it share. ``belvo.unseal(text, keys, audience)`` reads it.
+
+        Args:
+            keys: 32 bytes each as url-safe base64; the first encrypts (``new_key()`` of ``belvo_links.stores``).
+            audience: whom it is for, such as your user's id; who unseals it must name the same.
+
+        Raises:
+            ValueError, TypeError: the keys are not keys, or the audience is empty or no text.
+            ValueError: the texts of the challenge are so long that nothing would unseal them (64 KiB).
+            ModuleNotFoundError: the extra ``[seal]`` is not installed.
+        """
+        from belvo_links.client.sealed import seal
+
+        return seal(self._known, keys, audience)
 
     def __repr__(self) -> str:
         return (

@@ -23,8 +23,9 @@
     │  ├─ TooManyRoundsError · ChallengeAbandonedError
     │  └─ MalformedChallengeError
     ├─ StoreError                         the store is unreachable, full or refuses
-    ├─ StoredFormatError · SealError      text that is not ours, changed, of another version, key or audience
+    ├─ StoredFormatError · SealError      text that is not ours, changed, too old, of another version, key or audience
     ├─ ScanAssumptionError · IllegalTransitionError · LoopMismatchError · ClientClosedError
+    ├─ UndrawableQrError                  a QR code that cannot be drawn here
     └─ WebhookError ─ WebhookUnauthorizedError · WebhookMalformedError
 
 An error carries facts in attributes and words them in ``str()``: what happened, what to do, the request id. Values that
@@ -81,7 +82,9 @@ from belvo_links.errors.usage import (
     LoopMismatchError,
     ScanAssumptionError,
     SealError,
+    SealReason,
     StoredFormatError,
+    UndrawableQrError,
     WebhookError,
     WebhookMalformedError,
     WebhookUnauthorizedError,
@@ -120,6 +123,7 @@ __all__ = [
     "ResponseLostError",
     "ScanAssumptionError",
     "SealError",
+    "SealReason",
     "ServerError",
     "SessionExpiredError",
     "StoreError",
@@ -128,6 +132,7 @@ __all__ = [
     "TooManySessionsError",
     "TransportError",
     "UnconfirmedLinkError",
+    "UndrawableQrError",
     "UnexpectedResponseError",
     "UnsupportedOperationError",
     "WebhookError",

@@ -66,7 +66,11 @@ class Challenge:
 
     @property
     def qr(self) -> QrCode | None:
-        """The QR code, decoded: an image, or the text to encode. ``None`` unless this is a QR challenge with data."""
+        """The QR code, decoded: an image, or the text to encode; ``belvo_links.qr`` draws either.
+
+        ``None`` unless this is a QR challenge whose value can be one: there is a value, and it is no larger than an
+        image of 384 KiB or than the text of the largest symbol. It is decoded each time anew.
+        """
         return read_qr(self.value) if self.kind == ChallengeKind.QR and self.value else None
 
 

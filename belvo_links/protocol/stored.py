@@ -26,6 +26,8 @@ from belvo_links.wire import JsonValue, NotJsonError, decode_json, encode_json, 
 
 VERSION: Final = 1
 _VERSION_KEY: Final = "belvo_links_pending"
+_MOST: Final = 2**31 - 1
+"""What a store can count to."""
 
 
 def _exactly(kind: type) -> Any:
@@ -95,10 +97,28 @@ def _whole(kind: type[Any], converter: Converter) -> Any:
 _converter: Final = _make_converter()
 
 
+def fields_of(record: PendingRecord) -> dict[str, JsonValue]:
+    """Return the record's fields as plain JSON, in their order."""
+    fields: dict[str, JsonValue] = _converter.unstructure(record)
+    return fields
+
+
+def record_of(fields: Mapping[str, JsonValue]) -> PendingRecord:
+    """Return the record that :func:`fields_of` took apart.
+
+    Raises:
+        StoredFormatError: they are not what was written.
+    """
+    record = _read(fields)
+    if record is None or not _consistent(record):
+        msg = "The stored pending session is damaged or was changed: its fields are not what was written."
+        raise StoredFormatError(msg)
+    return record
+
+
 def dump(record: PendingRecord) -> str:
     """Return the record as JSON text. It holds Belvo's session, never a credential, never a token."""
-    fields: dict[str, JsonValue] = _converter.unstructure(record)
-    return encode_json({_VERSION_KEY: VERSION, **fields}).decode("utf-8")
+    return encode_json({_VERSION_KEY: VERSION, **fields_of(record)}).decode("utf-8")
 
 
 def load(text: str) -> PendingRecord:
@@ -120,11 +140,7 @@ def load(text: str) -> PendingRecord:
     if type(version) is not int or version != VERSION:
         msg = f"The stored pending session is of a version that this package does not read (it reads {VERSION})."
         raise StoredFormatError(msg)
-    record = _read(fields)
-    if record is None or not _consistent(record):
-        msg = "The stored pending session is damaged or was changed: its fields are not what was written."
-        raise StoredFormatError(msg)
-    return record
+    return record_of(fields)
 
 
 def _read(fields: Mapping[str, JsonValue]) -> PendingRecord | None:
@@ -141,8 +157,8 @@ def _consistent(record: PendingRecord) -> bool:
     settled = record.state in SETTLED
     return (
         bool(record.id)
-        and record.round >= 1
-        and record.revision >= 0
+        and 1 <= record.round <= _MOST
+        and 0 <= record.revision <= _MOST
         and checks.is_uuid(record.link_id)
         and (record.session is None) == settled
         and record.session != Secret("")

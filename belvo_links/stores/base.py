@@ -8,7 +8,7 @@ from typing import Final, Protocol, runtime_checkable
 
 import attrs
 
-from belvo_links.protocol.mfa import PendingRecord, PendingState
+from belvo_links.protocol.mfa import SETTLED, PendingRecord, PendingState
 
 KEPT_UNSETTLED: Final = timedelta(hours=24)
 """How long after its deadline a record that was never settled is kept at least."""
@@ -35,7 +35,9 @@ class PendingStore(Protocol):
     The one hard promise is :meth:`swap`: of any number of callers that saw the same revision, at the same time, in
     any process, exactly one succeeds. Everything that makes a token be sent at most once stands on it.
 
-    Methods raise :class:`~belvo_links.StoreError` when the store is unreachable, full or refuses, and nothing else.
+    Methods raise :class:`~belvo_links.StoreError` when the store is unreachable, full or refuses;
+    :class:`~belvo_links.StoredFormatError` or :class:`~belvo_links.SealError` when what is kept cannot be read; and
+    nothing else.
     A store opens on first use and reopens when it is used after :meth:`aclose`.
     """
 
@@ -78,12 +80,7 @@ class PendingStore(Protocol):
         ...
 
 
-def is_over(record: PendingRecord, before: datetime) -> bool:
-    """Return whether :meth:`PendingStore.purge` removes the record."""
-    kept = timedelta() if record.is_settled else KEPT_UNSETTLED
-    return record.expires_at + kept < before
-
-
-def is_same(seen: PendingRecord, now: PendingRecord) -> bool:
-    """Return whether a record is what a caller of :meth:`PendingStore.swap` saw."""
-    return (seen.state, seen.round, seen.revision, seen.claim) == (now.state, now.round, now.revision, now.claim)
+def is_over(state: PendingState, expires_at: datetime, before: datetime) -> bool:
+    """Return whether :meth:`PendingStore.purge` removes a record in this state with this deadline."""
+    kept = timedelta() if state in SETTLED else KEPT_UNSETTLED
+    return expires_at + kept < before

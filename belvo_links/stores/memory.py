@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Final
 
 import attrs
 
 from belvo_links.protocol.mfa import PendingRecord, PendingState
-from belvo_links.stores.base import KEPT_UNSETTLED, StoredRecord, is_over, is_same
+from belvo_links.stores.base import StoredRecord, is_over
+from belvo_links.stores.form import PlainForm, Seen, form_for, seconds_kept
 
 SWEEP_EVERY: Final = 60.0
 """Seconds between looks for records that are over."""
@@ -19,7 +20,9 @@ SWEEP_EVERY: Final = 60.0
 
 @attrs.frozen(kw_only=True)
 class _Entry:
-    record: PendingRecord
+    seen: Seen
+    kept: PendingRecord | str
+    expires_at: datetime
     lease_until: float | None
     keep_until: float
 
@@ -29,9 +32,14 @@ class MemoryStore:
 
     Records that are over are forgotten by themselves, so that a process that runs for long does not grow. Time is
     counted from the last change of a record, by a monotonic clock: an injected ``clock`` cannot make it forget early.
+
+    Args:
+        keys: 32 bytes each as url-safe base64; what is kept is then encrypted with the first, and read with any. Needs
+            the extra ``[seal]``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keys: Sequence[str] | None = None) -> None:
+        self._form = form_for(keys)
         self._entries: dict[str, _Entry] = {}
         self._lock = threading.Lock()
         self._swept = time.monotonic()
@@ -42,7 +50,7 @@ class MemoryStore:
             self._sweep()
             if record.id in self._entries:
                 return False
-            self._entries[record.id] = _entry(record, None)
+            self._entries[record.id] = self._entry(record, None)
             return True
 
     async def load(self, pending_id: str) -> StoredRecord | None:
@@ -51,29 +59,33 @@ class MemoryStore:
         if entry is None:
             return None
         lease_left = None if entry.lease_until is None else entry.lease_until - time.monotonic()
-        return StoredRecord(record=entry.record, lease_left=lease_left)
+        return StoredRecord(record=self._read(pending_id, entry), lease_left=lease_left)
 
     async def swap(self, old: PendingRecord, new: PendingRecord, *, lease: float | None = None) -> bool:
         """Replace a record if it still is what the caller saw."""
         with self._lock:
             entry = self._entries.get(old.id)
-            if entry is None or not is_same(old, entry.record):
+            if entry is None or entry.seen != Seen.of(old):
                 return False
-            self._entries[old.id] = _entry(new, lease)
+            self._entries[old.id] = self._entry(new, lease)
             return True
 
     async def iterate(self, state: PendingState | None = None) -> AsyncIterator[PendingRecord]:
         """Yield the records, or those in one state, as they were when the iteration began."""
         with self._lock:
-            records = [entry.record for entry in self._entries.values()]
-        for record in records:
-            if state is None or record.state == state:
-                yield record
+            entries = list(self._entries.items())
+        for pending_id, entry in entries:
+            if state is None or entry.seen.state == state:
+                yield self._read(pending_id, entry)
 
     async def purge(self, before: datetime) -> int:
         """Remove what is over and return how many records that were."""
         with self._lock:
-            over = [entry.record.id for entry in self._entries.values() if is_over(entry.record, before)]
+            over = [
+                pending_id
+                for pending_id, entry in self._entries.items()
+                if is_over(PendingState(entry.seen.state), entry.expires_at, before)
+            ]
             for pending_id in over:
                 del self._entries[pending_id]
         return len(over)
@@ -88,9 +100,17 @@ class MemoryStore:
         self._swept = now
         self._entries = {key: entry for key, entry in self._entries.items() if entry.keep_until > now}
 
+    def _entry(self, record: PendingRecord, lease: float | None) -> _Entry:
+        now = time.monotonic()
+        return _Entry(
+            seen=Seen.of(record),
+            kept=record if isinstance(self._form, PlainForm) else self._form.write(record),
+            expires_at=record.expires_at,
+            lease_until=None if lease is None else now + lease,
+            keep_until=now + seconds_kept(record),
+        )
 
-def _entry(record: PendingRecord, lease: float | None) -> _Entry:
-    now = time.monotonic()
-    lifetime = max(0.0, (record.expires_at - record.created_at).total_seconds())
-    kept = lifetime if record.is_settled else lifetime + KEPT_UNSETTLED.total_seconds()
-    return _Entry(record=record, lease_until=None if lease is None else now + lease, keep_until=now + kept)
+    def _read(self, pending_id: str, entry: _Entry) -> PendingRecord:
+        if isinstance(entry.kept, PendingRecord):
+            return entry.kept
+        return self._form.read(pending_id, entry.kept, seen=entry.seen)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +14,12 @@ from types import TracebackType
 from typing import Final, Self
 
 import aiosqlite
+import attrs
 
-from belvo_links.errors import StoredFormatError, StoreError
-from belvo_links.protocol import stored
+from belvo_links.errors import BelvoLinksError, SealError, StoredFormatError, StoreError
 from belvo_links.protocol.mfa import SETTLED, PendingRecord, PendingState
 from belvo_links.stores.base import KEPT_UNSETTLED, StoredRecord
+from belvo_links.stores.form import Seen, form_for, seconds_kept
 
 log: Final = logging.getLogger("belvo_links")
 
@@ -55,7 +56,11 @@ SET state = :state, round = :round, revision = :revision, claim = :claim, lease_
     expires_at = :expires_at, keep_until = {_NOW} + :kept, record = :record
 WHERE id = :id AND state = :old_state AND round = :old_round AND revision = :old_revision AND claim IS :old_claim
 """  # noqa: S608  # made of constants
-_LOAD: Final = f"SELECT record, lease_until - {_NOW} FROM belvo_pending WHERE id = ?"  # noqa: S608  # made of constants
+_FIELDS: Final = "record, state, round, revision, claim"
+_LOAD: Final = f"SELECT lease_until - {_NOW}, {_FIELDS} FROM belvo_pending WHERE id = ?"  # noqa: S608  # constants
+_PAGE: Final = f"""
+SELECT id, {_FIELDS} FROM belvo_pending WHERE id > :last AND (:state IS NULL OR state = :state) ORDER BY id LIMIT 100
+"""  # noqa: S608  # made of constants
 _SWEEP: Final = f"DELETE FROM belvo_pending WHERE keep_until < {_NOW}"  # noqa: S608  # made of constants
 _PURGE: Final = """
 DELETE FROM belvo_pending
@@ -69,13 +74,16 @@ class SqliteStore:
     Args:
         path: the file; it is made on first use, readable by its owner alone (0600). Its folder must exist, on a disk
             of this machine: SQLite's locks do not hold on network file systems.
+        keys: 32 bytes each as url-safe base64; what is kept is then encrypted with the first, and read with any. Needs
+            the extra ``[seal]``.
 
     Every write is synchronous (WAL, ``synchronous=FULL``), so that a claim outlives a crash of the machine. Needs the
     extra ``[sqlite]``. Close it with :meth:`aclose` or ``async with``, unless a client does.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, keys: Sequence[str] | None = None) -> None:
         self._path = Path(path)
+        self._form = form_for(keys)
         self._connection: aiosqlite.Connection | None = None
         self._opening = asyncio.Lock()
         self._swept = float("-inf")
@@ -87,24 +95,25 @@ class SqliteStore:
             if now - self._swept >= PURGE_EVERY:
                 self._swept = now
                 await _changes(database, _SWEEP, {})
-            return await _changes(database, _INSERT, _columns(record)) == 1
+            return await _changes(database, _INSERT, self._columns(record)) == 1
 
     async def load(self, pending_id: str) -> StoredRecord | None:
         """Return the record with this id, or ``None``.
 
         Raises:
-            StoredFormatError: a version of this package that this one does not know has written it.
+            StoredFormatError: it was changed, or a version of this package that this one does not know has written it.
+            SealError: it was sealed with other keys, or without.
         """
         async with self._open() as database:
             rows = list(await database.execute_fetchall(_LOAD, (pending_id,)))
         if not rows:
             return None
-        text, lease_left = rows[0]
-        return StoredRecord(record=stored.load(text), lease_left=lease_left)
+        lease_left, text, *seen = rows[0]
+        return StoredRecord(record=self._form.read(pending_id, text, seen=Seen(*seen)), lease_left=lease_left)
 
     async def swap(self, old: PendingRecord, new: PendingRecord, *, lease: float | None = None) -> bool:
         """Replace a record if it still is what the caller saw."""
-        values = _columns(new) | {
+        values = self._columns(new) | {
             "lease": lease,
             "old_state": str(old.state),
             "old_round": old.round,
@@ -118,21 +127,19 @@ class SqliteStore:
         """Yield the records, or those in one state; what cannot be read is passed over and logged."""
         last = ""
         while rows := await self._after(last, state):
-            for pending_id, text in rows:
-                last = pending_id
+            for last, text, *seen in rows:
                 try:
-                    record = stored.load(text)
-                except StoredFormatError as error:
-                    log.warning("pending %s is passed over: %s", pending_id, error)
+                    record = self._form.read(last, text, seen=Seen(*seen))
+                except (StoredFormatError, SealError) as error:
+                    log.warning("pending %a is passed over: %s", last, error)  # whoever changed it may have set the id
                     continue
                 yield record
 
-    async def _after(self, last: str, state: PendingState | None) -> list[tuple[str, str]]:
+    async def _after(self, last: str, state: PendingState | None) -> list[sqlite3.Row]:
         """Return the next few rows: no statement stays open between them."""
-        query = "SELECT id, record FROM belvo_pending WHERE id > ? AND (? IS NULL OR state = ?) ORDER BY id LIMIT 100"
-        wanted = None if state is None else str(state)
+        values = {"last": last, "state": None if state is None else str(state)}
         async with self._open() as database:
-            return [(row[0], row[1]) for row in await database.execute_fetchall(query, (last, wanted, wanted))]
+            return list(await database.execute_fetchall(_PAGE, values))
 
     async def purge(self, before: datetime) -> int:
         """Remove what is over and return how many records that were."""
@@ -167,17 +174,27 @@ class SqliteStore:
                 if self._connection is None:
                     self._connection = await self._connect()
             yield self._connection
+        except BelvoLinksError:
+            raise
         except (sqlite3.Error, OSError, ValueError) as error:
-            if isinstance(error, StoredFormatError):
-                raise
             cause = type(error).__name__
         else:
             return
         raise StoreError(reason=cause)
 
+    def _columns(self, record: PendingRecord) -> dict[str, object]:
+        return {
+            "id": record.id,
+            **attrs.asdict(Seen.of(record)),
+            "expires_at": record.expires_at.timestamp(),
+            "kept": seconds_kept(record),
+            "record": self._form.write(record),
+        }
+
     async def _connect(self) -> aiosqlite.Connection:
         await asyncio.to_thread(_make_private, self._path)
         connection = await aiosqlite.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+        connection.text_factory = _decoded
         try:
             await connection.execute("PRAGMA journal_mode = WAL")
             await connection.execute("PRAGMA synchronous = FULL")
@@ -187,6 +204,11 @@ class SqliteStore:
             await connection.close()
             raise
         return connection
+
+
+def _decoded(data: bytes) -> str:
+    """Return a text; in one that was cut inside a character, what is no UTF-8 stays for whoever reads the record."""
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _make_private(path: Path) -> None:
@@ -209,17 +231,3 @@ async def _changes(database: aiosqlite.Connection, statement: str, values: dict[
     """Execute a statement and return how many rows it changed."""
     async with database.execute(statement, values) as cursor:
         return cursor.rowcount
-
-
-def _columns(record: PendingRecord) -> dict[str, object]:
-    lifetime = max(0.0, (record.expires_at - record.created_at).total_seconds())
-    return {
-        "id": record.id,
-        "state": str(record.state),
-        "round": record.round,
-        "revision": record.revision,
-        "claim": record.claim,
-        "expires_at": record.expires_at.timestamp(),
-        "kept": lifetime if record.is_settled else lifetime + KEPT_UNSETTLED.total_seconds(),
-        "record": stored.dump(record),
-    }

@@ -21,7 +21,7 @@ from belvo_links.client.links import BelvoLinks
 from belvo_links.sandbox import Fault, Sandbox
 from tests.cli.playing import played
 from tests.cli.running import SHORT, Ended, in_a_terminal, in_pipes
-from tests.cli.symbols import seen, text_of
+from tests.qr.symbols import seen, text_of
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 CONTROLS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")

@@ -5,9 +5,11 @@ from datetime import timedelta
 
 import pytest
 
+from belvo_links.protocol.envelope import is_sealed
 from belvo_links.protocol.mfa import Cancelled, advance
-from belvo_links.stores import MemoryStore
+from belvo_links.stores import MemoryStore, new_key
 from belvo_links.stores.contract import PendingStoreContract, fresh_record
+from belvo_links.stores.form import Seen
 
 
 class TestMemoryStore(PendingStoreContract):
@@ -17,6 +19,25 @@ class TestMemoryStore(PendingStoreContract):
     def store(self) -> MemoryStore:
         """Give an empty store."""
         return MemoryStore()
+
+
+class TestMemoryStoreWithKeys(PendingStoreContract):
+    """The contract, with everything encrypted."""
+
+    @pytest.fixture
+    def store(self) -> MemoryStore:
+        """Give an empty store."""
+        return MemoryStore(keys=[new_key(), new_key()])
+
+
+async def test_with_keys_nothing_is_kept_in_clear() -> None:
+    """The id and what a claim compares excepted."""
+    record = fresh_record()
+    store = MemoryStore(keys=[new_key()])
+    await store.insert(record)
+    entry = store._entries[record.id]
+    assert is_sealed(entry.kept)
+    assert entry.seen == Seen.of(record)
 
 
 async def test_records_that_are_over_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-from belvo_links import StoredFormatError, StoreError
+from belvo_links import SealError, SealReason, StoredFormatError, StoreError
 from belvo_links.protocol.mfa import Cancelled, advance
-from belvo_links.stores import SqliteStore
+from belvo_links.stores import SqliteStore, new_key
 from belvo_links.stores.contract import PendingStoreContract, claimed, fresh_record
+
+KEY, OTHER_KEY = new_key(), new_key()
 
 
 @pytest.fixture
@@ -36,6 +38,21 @@ class TestSqliteStore(PendingStoreContract):
     def elsewhere(self, path: Path) -> str:
         """Open the same file."""
         return f"from belvo_links.stores import SqliteStore\nstore = SqliteStore({str(path)!r})"
+
+
+class TestSqliteStoreWithKeys(PendingStoreContract):
+    """The contract with everything encrypted, also between processes."""
+
+    @pytest.fixture
+    async def store(self, path: Path) -> AsyncIterator[SqliteStore]:
+        """Give an empty store."""
+        async with SqliteStore(path, keys=[KEY]) as store:
+            yield store
+
+    @pytest.fixture
+    def elsewhere(self, path: Path) -> str:
+        """Open the same file with the same key."""
+        return f"from belvo_links.stores import SqliteStore\nstore = SqliteStore({str(path)!r}, keys=[{KEY!r}])"
 
 
 def change(path: Path, statement: str, *values: object) -> None:
@@ -141,6 +158,190 @@ async def test_a_record_of_an_unknown_version_is_told_apart(
     with caplog.at_level(logging.WARNING, logger="belvo_links"):
         assert [record.id async for record in store.iterate()] == [known.id]
     assert strange.id in caplog.text
+
+
+# ---------------------------------------------------------------------------------------------------------- with keys
+
+
+async def refused(store: SqliteStore, pending_id: str) -> SealReason:
+    with pytest.raises(SealError) as caught:
+        await store.load(pending_id)
+    assert caught.value.__cause__ is None
+    return caught.value.reason
+
+
+async def test_keys_are_rotated(path: Path) -> None:
+    """The new one first and the old one behind it: what the old one sealed is read, and written with the new one."""
+    first, second = fresh_record(), fresh_record()
+    async with SqliteStore(path, keys=[OTHER_KEY]) as before:
+        for record in (first, second):
+            await before.insert(record)
+    async with SqliteStore(path, keys=[KEY, OTHER_KEY]) as meanwhile:
+        assert {record.id async for record in meanwhile.iterate()} == {first.id, second.id}
+        assert await meanwhile.swap(first, claimed(first))
+    async with SqliteStore(path, keys=[KEY]) as after:
+        found = await after.load(first.id)
+        assert found is not None
+        assert found.record == claimed(first)
+        assert await refused(after, second.id) is SealReason.UNKNOWN_KEY
+
+
+@pytest.mark.parametrize(
+    "written, read, reason",
+    [
+        ([KEY], [OTHER_KEY], SealReason.UNKNOWN_KEY),
+        ([KEY], None, SealReason.NO_KEYS),
+        (None, [KEY], SealReason.NOT_SEALED),
+    ],
+)
+async def test_a_wrong_key_is_no_missing_record(
+    path: Path,
+    written: list[str] | None,
+    read: list[str] | None,
+    reason: SealReason,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Loading says so; iterating passes it over and says so in the log; its place is taken; purging needs no key."""
+    record, own = fresh_record(), fresh_record()
+    async with SqliteStore(path, keys=written) as one:
+        await one.insert(record)
+    async with SqliteStore(path, keys=read) as other:
+        await other.insert(own)
+        assert await refused(other, record.id) is reason
+        with caplog.at_level(logging.WARNING, logger="belvo_links"):
+            assert [each.id async for each in other.iterate()] == [own.id]
+        assert record.id in caplog.text
+        assert KEY not in caplog.text
+        assert not await other.insert(record)
+        assert await other.purge(record.expires_at + timedelta(hours=25)) == 2
+
+
+async def test_with_keys_the_file_holds_nothing_in_clear(path: Path) -> None:
+    """Neither the database nor what SQLite writes beside it, before and after a change; without keys, all of it."""
+    record = attrs.evolve(fresh_record(), correlation={"user": "canary-correlation"}, request_ids=("canary-request",))
+    assert record.session is not None
+    assert record.challenge is not None
+    assert record.challenge.instructions is not None
+    secret = (
+        record.session.reveal(),
+        record.challenge.instructions,
+        "canary-correlation",
+        "canary-request",
+        record.link_id,
+        record.origin,
+        "register",
+    )
+
+    async def written(keys: list[str] | None, where: Path) -> bytes:
+        where.mkdir()
+        async with SqliteStore(where / "pending.db", keys=keys) as store:
+            await store.insert(record)
+            await store.swap(record, claimed(record), lease=1.0)
+            everything = b"".join(each.read_bytes() for each in where.iterdir())
+        return everything + b"".join(each.read_bytes() for each in where.iterdir())
+
+    plain = await written(None, path.parent / "plain")
+    sealed = await written([KEY], path.parent / "sealed")
+    assert all(text.encode() in plain for text in secret)
+    assert not any(text.encode() in sealed for text in secret)
+    assert KEY.rstrip("=").encode() not in sealed
+    assert record.id.encode() in sealed
+
+
+# ------------------------------------------------------------------------------------------------- changed by hand
+
+
+COLUMNS = {
+    "state": "'submitting'",
+    "round": "7",
+    "revision": "7",
+    "claim": "'somebody'",
+}
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("keys", [None, [KEY]])
+async def test_a_column_that_was_changed_is_noticed(path: Path, column: str, keys: list[str] | None) -> None:
+    """No claim on such a record could ever succeed: it is said instead of tried for ever."""
+    record = fresh_record()
+    async with SqliteStore(path, keys=keys) as store:
+        await store.insert(record)
+        change(path, f"UPDATE belvo_pending SET {column} = {COLUMNS[column]}")
+        assert not await store.swap(record, claimed(record))
+        with pytest.raises(StoredFormatError, match="contradicts"):
+            await store.load(record.id)
+        assert [each async for each in store.iterate()] == []
+
+
+async def test_records_in_each_others_places_are_noticed(path: Path) -> None:
+    """With what stands beside them, too: a record is bound to its id."""
+    one, two = fresh_record(), fresh_record()
+    others = "SELECT record FROM copy WHERE copy.id <> belvo_pending.id"
+    async with SqliteStore(path, keys=[KEY]) as store:
+        for record in (one, two):
+            await store.insert(record)
+        change(path, "CREATE TABLE copy AS SELECT * FROM belvo_pending")
+        change(path, f"UPDATE belvo_pending SET record = ({others})")
+        for record, other in ((one, two), (two, one)):
+            with pytest.raises(SealError) as caught:
+                await store.load(record.id)
+            assert (caught.value.reason, caught.value.pending_id) == (SealReason.OTHER_RECORD, other.id)
+        assert [each async for each in store.iterate()] == []
+
+
+async def test_an_older_text_is_noticed_and_an_older_row_is_not(path: Path) -> None:
+    """What stands beside it has moved on; whoever puts a whole row back has put the record back."""
+    record = fresh_record()
+    columns = "state, round, revision, claim, record"
+    async with SqliteStore(path, keys=[KEY]) as store:
+        await store.insert(record)
+        change(path, "CREATE TABLE copy AS SELECT * FROM belvo_pending")
+        assert await store.swap(record, claimed(record))
+        change(path, "UPDATE belvo_pending SET record = (SELECT record FROM copy)")
+        with pytest.raises(StoredFormatError, match="contradicts"):
+            await store.load(record.id)
+        change(path, f"UPDATE belvo_pending SET ({columns}) = (SELECT {columns} FROM copy)")
+        found = await store.load(record.id)
+        assert found is not None
+        assert found.record == record
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param("substr(record, 1, 50)", id="cut"),
+        pytest.param("''", id="emptied"),
+        pytest.param("CAST(substr(CAST(record AS BLOB), 1, 50) || x'c3' AS TEXT)", id="cut inside a character"),
+        pytest.param("CAST(x'ff00fe' AS TEXT)", id="no text"),
+    ],
+)
+@pytest.mark.parametrize("keys", [None, [KEY]])
+async def test_a_record_that_was_damaged_is_told_and_spoils_no_other(
+    path: Path, record: str, keys: list[str] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Iterating goes on behind it."""
+    damaged, whole = fresh_record(), fresh_record()
+    async with SqliteStore(path, keys=keys) as store:
+        for each in (damaged, whole):
+            await store.insert(each)
+        change(path, f"UPDATE belvo_pending SET record = {record} WHERE id = ?", damaged.id)
+        with pytest.raises((StoredFormatError, SealError)) as caught:
+            await store.load(damaged.id)
+        assert isinstance(caught.value, SealError) == (keys is not None)
+        assert [found.id async for found in store.iterate()] == [whole.id]
+    assert damaged.id in caplog.text
+
+
+async def test_an_id_that_was_changed_writes_no_line_of_its_own_into_the_log(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may hold anything by then."""
+    async with SqliteStore(path) as store:
+        await store.insert(fresh_record())
+        change(path, "UPDATE belvo_pending SET id = 'a' || char(10) || 'root: all is well'")
+        assert [each async for each in store.iterate()] == []
+    assert "a\\nroot: all is well" in caplog.text
+    assert "\nroot" not in caplog.text
 
 
 async def test_what_is_over_is_swept_out_by_later_inserts(

@@ -1,6 +1,7 @@
 """Unmistakable secrets go through everything, and are looked for in everything that comes out of it."""
 
 import asyncio
+import base64
 import json
 import logging
 import pickle
@@ -12,11 +13,11 @@ from typing import Any
 import attrs
 import pytest
 
-from belvo_links import BelvoLinks, BelvoLinksError, Credentials, Link, PendingSession
+from belvo_links import BelvoLinks, BelvoLinksError, Credentials, Link, Observer, PendingSession, SealError
 from belvo_links.sandbox import Fault, Sandbox
-from belvo_links.stores import MemoryStore, SqliteStore
+from belvo_links.stores import MemoryStore, Seal, SqliteStore
 from tests.mfa import table
-from tests.mfa.helpers import GOOD, LINK, LINKS, NOWHERE, Failing, client
+from tests.mfa.helpers import GOOD, LINK, LINKS, NOWHERE, Failing, client, register
 
 SECRET_ID = "canary-secret-id-4711"
 SECRET_PASSWORD = "canary-secret-password-4711"
@@ -25,6 +26,7 @@ TOKEN = "canary-token-4711"
 SESSION = "ca4a5e551047" * 2 + "ca4a4711"
 SHOWN_VALUE = "canary-challenge-value-4711"
 ECHO = "canary-echo-4711"
+KEY, OLD_KEY = (base64.urlsafe_b64encode(text).decode() for text in (b"canary-key-4711-" * 2, b"canary-old-4711-" * 2))
 BASIC = re.compile(r"Basic [A-Za-z0-9+/=]{8,}")
 
 ALWAYS = (SECRET_ID, SECRET_PASSWORD, PASSWORD, TOKEN, ECHO)
@@ -82,12 +84,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ if error.__cause__ is not None or error.__suppress_context__ else error.__context__
 
 
-async def _everything(box: Sandbox, canary: Canary, store: Failing) -> list[str]:
+async def _everything(box: Sandbox, canary: Canary, store: Failing, observer: Observer | None = None) -> list[str]:
     """Go through every kind of outcome with secrets everywhere; return the texts made by ``to_json``."""
     texts: list[str] = []
-    async with BelvoLinks(
-        SECRET_ID, SECRET_PASSWORD, base_url=box.url, store=store, retry=None, rate_limit=None, **box.client_options
-    ) as belvo:
+    settings: Any = {"base_url": box.url, "store": store, "retry": None, "rate_limit": None, **box.client_options}
+    async with BelvoLinks(SECRET_ID, SECRET_PASSWORD, observer=observer, **settings) as belvo:
         canary.objects += [belvo, store, Credentials("user", PASSWORD)]
         for fault in table.FAULTS.values():
             if fault is not None:
@@ -172,6 +173,53 @@ async def test_no_secret_is_printed_logged_pickled_or_kept(caplog: pytest.LogCap
     assert (first["session"], first["challenge"]["value"]) == (SESSION, SHOWN_VALUE)
     assert GOOD not in texts[0]
     assert LINK not in texts[0]
+
+
+async def test_no_key_is_printed_logged_pickled_or_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Keys that seal stores and cookies, well and badly: in no text of any object, error or log, and in no file."""
+    caplog.set_level(logging.DEBUG)
+    canary, path = Canary(), tmp_path / "pending.db"
+    store = SqliteStore(path, keys=[KEY, OLD_KEY])
+    async with Sandbox(seed=1) as box, client(box, store=store) as belvo, store:
+        asked = await register(belvo, correlation=ECHO)
+        texts = [asked.seal([KEY]), asked.seal([OLD_KEY, KEY], "canary-user-4711")]
+        canary.objects += [store, vars(store), vars(vars(store)["_form"]), Seal([KEY, OLD_KEY], purpose="a"), belvo]
+        canary.objects += [asked, belvo.unseal(texts[0], [OLD_KEY, KEY]), *texts]
+
+        async def seal(*args: Any) -> object:
+            return asked.seal(*args)
+
+        async def unseal(*args: Any) -> object:
+            return belvo.unseal(*args)
+
+        async def open_store(keys: Any) -> object:
+            return MemoryStore(keys=keys)
+
+        for bad in (KEY, KEY.encode(), [KEY[1:]], [KEY, KEY + "!"], [KEY.encode()], [], {KEY: KEY}, [[KEY]]):
+            for call in (seal(bad), unseal(texts[0], bad), open_store(bad)):
+                assert isinstance(await canary.run(call), ValueError | TypeError)
+        for call in (
+            unseal(KEY, [KEY]),
+            unseal(texts[0], [OLD_KEY]),
+            unseal(texts[0] + KEY, [KEY]),
+            unseal(texts[1], [KEY, OLD_KEY], "another"),
+            unseal(texts[1].replace("bls1", "bls2"), [KEY, OLD_KEY], "canary-user-4711"),
+        ):
+            assert isinstance(await canary.run(call), SealError)
+        async with SqliteStore(path, keys=[OLD_KEY]) as other:
+            assert isinstance(await canary.run(other.load(asked.id)), SealError)
+            canary.objects += [each async for each in other.iterate()]
+        written = b"".join(each.read_bytes() for each in tmp_path.iterdir())
+    logged = [("log", f"{record.getMessage()} {record.args!r} {record.exc_info!r}") for record in caplog.records]
+    assert any("passed over" in text for _, text in logged)
+    raw = [base64.urlsafe_b64decode(key) for key in (KEY, OLD_KEY)]
+    hidden = [KEY.rstrip("="), OLD_KEY.rstrip("="), *(repr(key)[2:-1] for key in raw), *(key.hex() for key in raw)]
+    found = [(where, secret) for where, text in (*canary.texts(), *logged) for secret in hidden if secret in text]
+    assert found == []
+    assert asked.record.session is not None
+    for secret in (*raw, *(text.encode() for text in (*hidden, ECHO, asked.record.session.reveal()))):
+        assert secret not in written
+        assert not any(secret in text.encode() for text in texts)
 
 
 async def test_no_file_of_a_store_holds_a_credential_or_a_token(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ from belvo_links.errors import (
     ResponseLostError,
     ScanAssumptionError,
     SealError,
+    SealReason,
     ServerError,
     SessionExpiredError,
     StoredFormatError,
@@ -50,6 +51,7 @@ from belvo_links.errors import (
     TooManyRoundsError,
     TooManySessionsError,
     UnconfirmedLinkError,
+    UndrawableQrError,
     UnexpectedResponseError,
     UnsupportedOperationError,
     WebhookMalformedError,
@@ -314,7 +316,29 @@ WORDING: list[tuple[BelvoLinksError, str]] = [
     ),
     (StoredFormatError(), "The text is not a stored pending session of a version that this package reads."),
     (StoredFormatError("Version 9 is too new."), "Version 9 is too new."),
-    (SealError(), "The sealed text was changed, or belongs to another key or audience."),
+    (SealError(SealReason.CHANGED), "The sealed text was cut or changed."),
+    (SealError(SealReason.NOT_SEALED), "The text is not sealed, or its beginning is missing."),
+    (SealError(SealReason.NO_KEYS), "The text is sealed; give `keys=`."),
+    (
+        SealError(SealReason.UNKNOWN_KEY),
+        (
+            "The text was sealed with a key that is not among those given, or for another purpose. "
+            "Keep an old key behind the new one."
+        ),
+    ),
+    (
+        SealError(SealReason.UNKNOWN_VERSION),
+        "The text was sealed by a version of this package that this one does not know.",
+    ),
+    (SealError(SealReason.OTHER_AUDIENCE), "The text was sealed for another audience."),
+    (
+        SealError(SealReason.OTHER_RECORD, pending_id="ps_2"),
+        "The text is the sealed form of another pending session. [pending ps_2]",
+    ),
+    (
+        SealError(SealReason.EXPIRED, pending_id="ps_1"),
+        "The sealed text is genuine, but the time to use it is over; start again. [pending ps_1]",
+    ),
     (ScanAssumptionError(), "The listing breaks an assumption that a complete scan rests on."),
     (IllegalTransitionError(), "The event is not allowed in this state; nothing was changed."),
     (
@@ -322,8 +346,14 @@ WORDING: list[tuple[BelvoLinksError, str]] = [
         "The client is used from an event loop other than its first one. Make one client per event loop.",
     ),
     (ClientClosedError(), "The client, or the HTTP session it borrowed, is closed. Make a new one."),
+    (UndrawableQrError(), "The QR code cannot be drawn. Save its image as a file, or show its text."),
     (WebhookUnauthorizedError(), "The webhook's Authorization header is missing or wrong."),
     (WebhookMalformedError(), "The webhook's body is not an event."),
+    (WebhookMalformedError("The webhook's body is larger than 9 bytes."), "The webhook's body is larger than 9 bytes."),
+    (
+        WebhookMalformedError(problems=["$.data: expected an object", "$.link_id: missing"]),
+        "The webhook's body is not an event. [$.data: expected an object, $.link_id: missing]",
+    ),
 ]
 BASES = {"BelvoLinksError", "TransportError", "MfaError", "WebhookError"}
 
@@ -335,6 +365,11 @@ def test_the_wording(error: BelvoLinksError, text: str) -> None:
     """What happened, what to do, the facts in brackets."""
     assert str(error) == text
     assert repr(error) == f"{type(error).__name__}({text!r})"
+
+
+def test_every_reason_of_a_seal_has_its_wording_here() -> None:
+    """None is left to a lookup that fails while an error is shown."""
+    assert {error.reason for error, _ in WORDING if isinstance(error, SealError)} == set(SealReason)
 
 
 def test_every_error_has_its_wording_here() -> None:

@@ -18,6 +18,7 @@ from belvo_links.protocol.filters import LinkFilter
 from belvo_links.protocol.models import Accepted, Link, LinkPage, PartialPage
 from belvo_links.redact import Secret
 from belvo_links.transport.messages import Operation, Response
+from belvo_links.webhooks import WebhookEvent, parse_webhook
 from belvo_links.wire import format_timestamp, parse_timestamp
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "payloads" / "examples"
@@ -284,17 +285,45 @@ def test_an_error_carries_what_its_class_adds(name: str, facts: Mapping[str, obj
     assert {fact: getattr(caught.value, fact) for fact in facts} == facts
 
 
-# ------------------------------------------------------------------------------- what ring 1 has no reader for yet
+# -------------------------------------------------------------------------------------------------------- webhooks
+
+WEBHOOK_KEYS = {"webhook_id", "webhook_type", "process_type", "webhook_code", "link_id", "request_id", "data"}
+"""What section 16.1 of the documentation requires."""
 
 
 @pytest.mark.parametrize("name", WEBHOOKS)
-def test_a_webhook_example_has_the_documented_keys(name: str) -> None:
-    """Ring 1 has no reader of webhooks yet: only that the file is what section 16.1 of the documentation says."""
-    body = example(name)["request"]["body"]
-    required = {"webhook_id", "webhook_type", "process_type", "webhook_code", "link_id", "request_id", "data"}
-    assert required <= body.keys() <= required | {"external_id"}
-    assert isinstance(body["data"], dict)
-    assert all(isinstance(body[key], str) for key in required - {"data"})
+def test_a_webhook_is_read_whole(name: str) -> None:
+    """Every key of the example stands in the event, and the event invents none; its words are known ones."""
+    request = example(name)["request"]
+    body = request["body"]
+    assert WEBHOOK_KEYS <= body.keys() <= WEBHOOK_KEYS | {"external_id"}
+    event = parse_webhook(
+        json.dumps(body).encode(), request["headers"], authorization=request["headers"]["Authorization"]
+    )
+    told = {field.name: getattr(event, field.name) for field in attrs.fields(WebhookEvent) if field.name != "extra"}
+    assert told == {"external_id": None, **body}
+    assert not event.extra
+    assert event.webhook_type.is_known
+    assert event.webhook_code.is_known
+
+
+@pytest.mark.parametrize("name", WEBHOOKS)
+def test_a_webhook_without_its_link_is_told_by_paths(name: str) -> None:
+    """What is missing or wrong is in `problems`, and no value is."""
+    request = example(name)["request"]
+    body = {**request["body"], "link_id": "a-guess", "data": "canary"}
+    del body["webhook_code"]
+    with pytest.raises(errors.WebhookMalformedError) as caught:
+        parse_webhook(json.dumps(body).encode(), request["headers"], authorization=request["headers"]["Authorization"])
+    assert sorted(caught.value.problems) == [
+        "$.data: expected an object",
+        "$.link_id: expected a UUID",
+        "$.webhook_code: missing",
+    ]
+    assert "canary" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------- what ring 1 has no reader for yet
 
 
 @pytest.mark.parametrize("name", MONEYKIT)

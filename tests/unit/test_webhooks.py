@@ -143,6 +143,21 @@ def test_a_text_is_a_text(name: str) -> None:
         assert refused({**WHOLE, name: value}) == f"The webhook's body is not an event. [$.{name}: expected text]"
 
 
+def test_everything_that_is_wrong_is_told_at_once() -> None:
+    """As data too, for whoever answers with more than a sentence; nothing where the body was not read."""
+    with pytest.raises(WebhookMalformedError) as caught:
+        read({**WHOLE, "link_id": CANARY, "request_id": 7, "webhook_id": ""})
+    problems = {"$.link_id: expected a UUID", "$.request_id: expected text", "$.webhook_id: missing"}
+    assert set(caught.value.problems) == problems
+    assert pickle.loads(pickle.dumps(caught.value)).problems == caught.value.problems
+    with pytest.raises(WebhookMalformedError) as caught:
+        read(b"{")
+    assert caught.value.problems == ("$: not JSON",)
+    with pytest.raises(WebhookMalformedError) as caught:
+        read(WHOLE, max_bytes=9)
+    assert caught.value.problems == ()
+
+
 def test_data_is_an_object() -> None:
     """Handlers look fields up in it."""
     wrong: list[Any] = [[], "text", 0, False]
