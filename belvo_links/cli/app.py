@@ -49,13 +49,13 @@ def demo(*, json: Json = False) -> int:
 
 @app.command
 def sandbox(*, port: Port = 0, host: str = "127.0.0.1", seed: int = 0, json: Json = False) -> int:
-    """Serve the simulator until interrupted, for your own code to run against.
+    """Serve the simulator until interrupted, for your own code to run against, with a page to look at it.
 
     Args:
         port: the port to listen on; 0 takes a free one.
         host: the address to listen on; anything but this machine's own lets others in.
         seed: every identifier and the keys follow from it.
-        json: print address and keys as one line of JSON.
+        json: print addresses and keys as one line of JSON.
     """
     from belvo_links.cli.sandbox import serve
 

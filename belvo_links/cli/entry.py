@@ -10,7 +10,7 @@ from typing import Final
 
 from belvo_links.cli.exits import Exit
 
-_OF_THE_EXTRA: Final = frozenset({"aiosqlite", "cyclopts", "rich", "segno"})
+_OF_THE_EXTRA: Final = frozenset({"aiosqlite", "cyclopts", "jinja2", "rich", "segno"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -89,7 +89,14 @@ def test_no_command_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize(
     "library, argument",
-    [("cyclopts", "--help"), ("cyclopts", "demo"), ("rich", "--help"), ("rich", "demo"), ("aiosqlite", "demo")],
+    [
+        ("cyclopts", "--help"),
+        ("cyclopts", "demo"),
+        ("rich", "--help"),
+        ("rich", "demo"),
+        ("aiosqlite", "demo"),
+        ("jinja2", "sandbox"),
+    ],
 )
 def test_missing_libraries_are_named_with_the_extra_that_brings_them(library: str, argument: str) -> None:
     """One line and exit code 2, no traceback."""

@@ -7,8 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from belvo_links.client.links import BelvoLinks
 from belvo_links.protocol.credentials import Credentials
 from belvo_links.protocol.models import Link
 from belvo_links.sandbox import Sandbox
+from belvo_links.sandbox.address import is_loopback
 from tests.cli.running import COMMAND, environment
 
 ENDINGS = [signal.SIGINT, signal.SIGTERM]
@@ -158,22 +162,101 @@ def test_a_wildcard_is_no_address_for_a_client(host: str, url: str) -> None:
 @pytest.mark.parametrize("host, loopback", [("localhost", True), ("::1", True), ("10.0.0.1", False), ("a.b", False)])
 def test_this_machine_is_known(host: str, loopback: bool) -> None:
     """A name that is not `localhost` might be anything."""
-    assert sandbox._is_loopback(host) is loopback
+    assert is_loopback(host) is loopback
+
+
+# --- The page
+
+
+def opened(url: str) -> tuple[int, str]:
+    """What a browser gets: it follows the redirect with the cookie."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    with opener.open(url, timeout=10) as reply:
+        return reply.status, reply.read().decode()
+
+
+def steered(url: str, key: str, path: str) -> Any:
+    request = urllib.request.Request(f"{url}{path}", headers={"Authorization": f"Bearer {key}"})
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.load(reply)
+
+
+def test_the_printed_address_opens_the_page() -> None:
+    """The key is another one in every run, whatever the seed."""
+    keys = []
+    for _ in range(2):
+        with serving("--json", "--seed", "7") as process:
+            told = first_line(process)
+            assert told["page_url"] == f"{told['url']}/?key={told['control_key']}"
+            status, page = opened(told["page_url"])
+            assert (status, "<h1>Belvo simulator</h1>" in page) == (200, True)
+            assert steered(told["url"], told["control_key"], "/_sandbox/logins")["logins"] == []
+            keys.append(told["control_key"])
+    assert len(set(keys)) == 2
+    assert all(len(key) >= 32 for key in keys)
+
+
+def test_people_get_the_address_of_the_page() -> None:
+    """On a line of its own, so that a terminal makes it a link."""
+    with serving() as process:
+        assert process.stdout
+        while not (line := process.stdout.readline()).strip().startswith("page "):
+            assert line
+        assert opened(line.split()[1])[0] == 200
+
+
+def test_the_environment_may_give_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never an argument: other users of the machine can read those."""
+    monkeypatch.setenv("BELVO_SANDBOX_CONTROL_KEY", "a-key/of my+own?".replace(" ", "%"))
+    with serving("--json") as process:
+        told = first_line(process)
+        assert told["control_key"] == "a-key/of%my+own?"
+        assert opened(told["page_url"])[0] == 200
+
+
+def test_a_key_that_is_too_short_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is named, and not repeated."""
+    monkeypatch.setenv("BELVO_SANDBOX_CONTROL_KEY", "tooshort")
+    assert main(["sandbox"]) == Exit.USAGE
+    said = capsys.readouterr()
+    assert said.err.startswith("belvo-links sandbox: BELVO_SANDBOX_CONTROL_KEY: a control key has at least 16")
+    assert "tooshort" not in said.out + said.err
+
+
+def test_requests_are_remembered_and_counted() -> None:
+    """For the page, and for the last line; looking at the page is no request."""
+    with serving("--seed", "7") as process:
+        assert process.stdout
+        while not (line := process.stdout.readline()).strip().startswith("page "):
+            assert line
+        url, _, key = line.split()[1].partition("/?key=")
+        for _ in range(3):
+            with pytest.raises(urllib.error.HTTPError):
+                urllib.request.urlopen(f"{url}/api/links/", timeout=10)
+        told = steered(url, key, "/_sandbox/requests")
+        assert (told["served"], [each["status"] for each in told["requests"]]) == (3, [401, 401, 401])
+        process.terminate()
+        assert "Stopped after 3 requests." in process.communicate(timeout=10)[0]
 
 
 async def test_memory_is_kept_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests are counted and forgotten, since it may run for weeks."""
-    monkeypatch.setattr(sandbox, "TIDY_AFTER", 0.01)
-    interrupted = asyncio.Event()
-    async with Sandbox() as box:
-        serving = asyncio.create_task(sandbox._serve(box, interrupted))
-        async with BelvoLinks(box.secret_id, box.secret_password, base_url=box.url) as belvo:
-            for _ in range(2):
-                await belvo.count()
-                await asyncio.sleep(0.1)
-                assert box.requests == []
-        interrupted.set()
-        assert await serving == 2
+    """Since it may run for weeks."""
+    made: list[dict[str, Any]] = []
+
+    class Watched(Sandbox):
+        def __init__(self, **given: Any) -> None:
+            made.append(given)
+            super().__init__(**given)
+
+    async def at_once(self: asyncio.Event) -> bool:
+        return True
+
+    monkeypatch.setattr(sandbox, "Sandbox", Watched)
+    monkeypatch.setattr(asyncio.Event, "wait", at_once)
+    assert await sandbox.serve(host="127.0.0.1", port=0, seed=0, json=True) == Exit.DONE
+    assert made[0]["record_limit"] == sandbox.RECORD_LIMIT == 1000
 
 
 def test_a_failure_of_the_simulator_is_not_hidden(
@@ -181,8 +264,8 @@ def test_a_failure_of_the_simulator_is_not_hidden(
 ) -> None:
     """It ends with 1 and says what failed."""
 
-    async def served(*_: object) -> int:
-        return 0
+    async def at_once(*_: object) -> bool:
+        return True
 
     async def stop(_: Sandbox) -> None:
         raise ExceptionGroup("the simulator itself has failed", [RuntimeError("a bug")])
@@ -193,7 +276,7 @@ def test_a_failure_of_the_simulator_is_not_hidden(
         await stopped(self)
         await stop(self)
 
-    monkeypatch.setattr(sandbox, "_serve", served)
+    monkeypatch.setattr(asyncio.Event, "wait", at_once)
     monkeypatch.setattr(Sandbox, "stop", stop_and_fail)
     assert main(["sandbox", "--json"]) == Exit.FAILED
     assert "RuntimeError('a bug')" in capsys.readouterr().err
@@ -205,7 +288,7 @@ def test_ctrl_c_ends_it_where_the_loop_takes_no_signals(monkeypatch: pytest.Monk
     async def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sandbox, "_serve", interrupted)
+    monkeypatch.setattr(asyncio.Event, "wait", interrupted)
     assert main(["sandbox", "--json"]) == Exit.DONE
 
 
