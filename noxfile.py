@@ -45,6 +45,13 @@ def oldest(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """The simulator's page in the system's Chromium."""
+    session.install("-e", ".[test,browser]")
+    session.run("pytest", *(session.posargs or ["tests/browser"]), env={"BELVO_LINKS_REQUIRE_BROWSER": "1"})
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style; `nox -s lint -- --fix` repairs what can be repaired."""
     session.install("-e", ".[lint]")
@@ -55,7 +62,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Strict mypy on everything, pyright on the file that states the public types."""
-    session.install("-e", ".[all,test,lint]")
+    session.install("-e", ".[all,test,browser,lint]")
     session.run("mypy", *session.posargs)
     if Path("tests/typing").is_dir():
         session.run("pyright")
@@ -92,7 +99,7 @@ def prove(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Every script of benchmarks/, one after the other."""
-    session.install("-e", ".[cli]")
+    session.install("-e", ".[cli,test]")
     scripts = session.posargs or sorted(str(path) for path in Path("benchmarks").glob("[a-z]*.py"))
     if not scripts:
         session.skip("benchmarks/ holds no script")

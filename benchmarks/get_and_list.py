@@ -7,57 +7,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import gc
 import json
 import math
-import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from contextlib import ExitStack
 from importlib.metadata import version
 from typing import Final
 
-import aiohttp
 import attrs
 import msgspec
 
-from belvo_links import BelvoLinks
-from benchmarks.page_server import LINK_ID, PAGE_SIZE, running
-
-KEYS: Final = ("benchmark-id", "benchmark-password")
-
-
-class BareLink(msgspec.Struct):
-    """A link as somebody would type it who wants nothing but speed."""
-
-    id: str
-    institution: str
-    status: str
-    created_at: datetime
-    access_mode: str | None = None
-    last_accessed_at: datetime | None = None
-    external_id: str | None = None
-    institution_user_id: str | None = None
-    created_by: str | None = None
-    refresh_rate: str | None = None
-    credentials_storage: str | None = None
-    stale_in: str | None = None
-    fetch_resources: list[str] = []  # msgspec copies it
-
-
-class BarePage(msgspec.Struct):
-    """A page of such links."""
-
-    count: int
-    next: str | None
-    results: list[BareLink]
+from benchmarks._contestants import BareLink, BelvoPython, by_hand, client, get_typed, list_dicts, list_ours, list_typed
+from benchmarks._measuring import Job, Spent, import_time, interleaved, ratio, repeat
+from benchmarks._page_server import LINK_ID, PAGE_SIZE, running
 
 
 @attrs.frozen(kw_only=True)
@@ -94,101 +61,12 @@ class Sizes:
     gets: int
     imports: int
     far_links: int
+    far_rounds: int
 
 
-FULL: Final = Sizes(links=100_000, rounds=7, gets=400, imports=15, far_links=100_000)
-QUICK: Final = Sizes(links=4_000, rounds=1, gets=20, imports=1, far_links=4_000)
-
-Job = Callable[[], Awaitable[object]]
-
-
-@attrs.frozen
-class Spent:
-    """What one run of a job took, in seconds."""
-
-    wall: float
-    cpu: float
-
-
-async def spend(job: Job) -> Spent:
-    """Run a job once, with a clean heap before."""
-    gc.collect()
-    wall, cpu = time.perf_counter(), time.process_time()
-    await job()
-    return Spent(time.perf_counter() - wall, time.process_time() - cpu)
-
-
-async def interleaved(jobs: dict[str, Job], rounds: int) -> dict[str, list[Spent]]:
-    """Run all jobs in turn, so that a noisy neighbour disturbs them alike; the first round warms up."""
-    spent: dict[str, list[Spent]] = {name: [] for name in jobs}
-    for number in range(rounds + 1):
-        for name, job in jobs.items():
-            took = await spend(job)
-            if number:
-                spent[name].append(took)
-    return spent
-
-
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """The median of the ratios within each round."""
-    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
-
-
-# ------------------------------------------------------------------------------------------------------ the contestants
-
-
-def client(url: str) -> BelvoLinks:
-    """Ours, with the limiter off: Belvo's limit would be all that is measured."""
-    return BelvoLinks(*KEYS, base_url=url, rate_limit=None)
-
-
-def by_hand() -> aiohttp.ClientSession:
-    """Theirs."""
-    keys = base64.b64encode(":".join(KEYS).encode()).decode()
-    return aiohttp.ClientSession(headers={"Authorization": f"Basic {keys}"})
-
-
-async def list_ours(belvo: BelvoLinks, concurrency: int) -> int:
-    """List everything through the SDK."""
-    number = 0
-    async for link in belvo.iterate(page_size=PAGE_SIZE, concurrency=concurrency):
-        number += link is not None
-    return number
-
-
-async def list_typed(session: aiohttp.ClientSession, url: str, pages: int) -> int:
-    """List everything with aiohttp and msgspec, the ceiling of what typed can be."""
-    decoder = msgspec.json.Decoder(BarePage)
-    number = 0
-    for page in range(1, pages + 1):
-        async with session.get(f"{url}/api/links/", params={"page": page, "page_size": PAGE_SIZE}) as reply:
-            body = await reply.read()
-        for link in decoder.decode(body).results:
-            number += link is not None
-    return number
-
-
-async def list_dicts(session: aiohttp.ClientSession, url: str, pages: int) -> int:
-    """List everything with aiohttp and the standard library's JSON."""
-    number = 0
-    for page in range(1, pages + 1):
-        async with session.get(f"{url}/api/links/", params={"page": page, "page_size": PAGE_SIZE}) as reply:
-            body = await reply.read()
-        for link in json.loads(body)["results"]:
-            number += link is not None
-    return number
-
-
-async def get_typed(session: aiohttp.ClientSession, url: str, decoder: msgspec.json.Decoder[BareLink]) -> BareLink:
-    """Read one link with aiohttp and msgspec."""
-    async with session.get(f"{url}/api/links/{LINK_ID}/") as reply:
-        return decoder.decode(await reply.read())
-
-
-async def repeat(call: Job, times: int) -> None:
-    """Call one after the other."""
-    for _ in range(times):
-        await call()
+FULL: Final = Sizes(links=100_000, rounds=7, gets=400, imports=15, far_links=100_000, far_rounds=3)
+QUICK: Final = Sizes(links=4_000, rounds=1, gets=20, imports=1, far_links=4_000, far_rounds=1)
+VENDOR: Final = "belvo-python, dicts, one by one"
 
 
 # --------------------------------------------------------------------------------------------------------- measurements
@@ -233,16 +111,17 @@ def compare(
 async def measure_listing(url: str, sizes: Sizes) -> list[Row]:
     """Long listings: one page at a time, and with the default concurrency."""
     pages = math.ceil(sizes.links / PAGE_SIZE)
-    async with client(url) as belvo, by_hand() as session:
-        spent = await interleaved(
-            {
+    with ExitStack() as vendor:
+        async with client(url) as belvo, by_hand() as session:
+            jobs: dict[str, Job] = {
                 "ours": lambda: list_ours(belvo, 1),
                 "typed": lambda: list_typed(session, url, pages),
                 "dicts": lambda: list_dicts(session, url, pages),
                 "ours4": lambda: list_ours(belvo, 4),
-            },
-            sizes.rounds,
-        )
+            }
+            if BelvoPython.installed:
+                jobs["vendor"] = vendor.enter_context(BelvoPython(url)).list_dicts
+            spent = await interleaved(jobs, sizes.rounds)
     thousands = sizes.links // 1000
     rows: list[Row] = []
     for name, label in (("ours", "one page at a time"), ("ours4", "4 pages at a time")):
@@ -251,11 +130,11 @@ async def measure_listing(url: str, sizes: Sizes) -> list[Row]:
             ("dicts", "aiohttp + json dicts", None),
         ):
             rows.append(speed(f"listing, {label}", spent[name], spent[other], against, least, sizes.links))
-        most = 1.4
-        against = "aiohttp + msgspec.Struct"
-        rows.append(
-            compare(f"CPU per 1,000 links, {label}", spent[name], spent["typed"], against, most, thousands, cpu=True)
-        )
+        what = f"CPU per 1,000 links, {label}"
+        rows.append(compare(what, spent[name], spent["typed"], "aiohttp + msgspec.Struct", 1.4, thousands, cpu=True))
+        if "vendor" in spent:
+            rows.append(speed(f"listing, {label}", spent[name], spent["vendor"], VENDOR, 1.5, sizes.links))
+            rows.append(compare(what, spent[name], spent["vendor"], VENDOR, 1, thousands, cpu=True))
     return rows
 
 
@@ -277,20 +156,24 @@ def speed(what: str, ours: list[Spent], theirs: list[Spent], against: str, least
 
 async def measure_far_listing(sizes: Sizes) -> list[Row]:
     """A listing over a slow line, many pages in flight, against one page at a time by hand."""
-    pages = math.ceil(sizes.far_links / PAGE_SIZE)
-    with running(sizes.far_links, 0.05) as url:
+    pages, thousands = math.ceil(sizes.far_links / PAGE_SIZE), sizes.far_links // 1000
+    with running(sizes.far_links, 0.05) as url, ExitStack() as vendor:
         async with client(url) as belvo, by_hand() as session:
-            spent = await interleaved(
-                {
-                    "ours": lambda: list_ours(belvo, 16),
-                    "typed": lambda: list_typed(session, url, pages),
-                },
-                1,
-            )
-    against = "aiohttp + msgspec.Struct, one by one"
-    return [
-        speed("listing, 50 ms away, 16 pages at a time", spent["ours"], spent["typed"], against, None, sizes.far_links)
-    ]
+            jobs: dict[str, Job] = {
+                "ours": lambda: list_ours(belvo, 16),
+                "typed": lambda: list_typed(session, url, pages),
+            }
+            if BelvoPython.installed:
+                jobs["vendor"] = vendor.enter_context(BelvoPython(url)).list_dicts
+            spent = await interleaved(jobs, sizes.far_rounds)
+    what, against = "listing, 50 ms away, 16 pages at a time", "aiohttp + msgspec.Struct, one by one"
+    rows = [speed(what, spent["ours"], spent["typed"], against, None, sizes.far_links)]
+    if "vendor" in spent:
+        rows.append(speed(what, spent["ours"], spent["vendor"], VENDOR, 10, sizes.far_links))
+        rows.append(
+            compare(f"CPU per 1,000 links, {what}", spent["ours"], spent["vendor"], VENDOR, 1, thousands, cpu=True)
+        )
+    return rows
 
 
 async def stalls(job: Job) -> list[float]:
@@ -374,17 +257,6 @@ async def measure_held(url: str, sizes: Sizes) -> list[Row]:
     ]
 
 
-def import_time(statement: str, cache: str) -> float:
-    """How long an import takes in a fresh interpreter, in milliseconds.
-
-    With a cache of compiled modules for all alike, since an installed package has one and a checkout may have none.
-    """
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": ""}
-    program = f"import time; t = time.perf_counter(); {statement}; print((time.perf_counter() - t) * 1e3)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
-    return float(done.stdout)
-
-
 def measure_import(sizes: Sizes) -> list[Row]:
     """Importing the client against importing aiohttp."""
     ours: list[float] = []
@@ -428,7 +300,9 @@ def show(rows: list[Row]) -> None:
 
 def where() -> dict[str, str]:
     """What it ran on; ratios of other versions are not comparable."""
-    names = ("belvo-links", "aiohttp", "attrs", "msgspec")
+    names = ["belvo-links", "aiohttp", "attrs", "msgspec"]
+    if BelvoPython.installed:
+        names += ["belvo-python", "requests"]
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
@@ -455,6 +329,8 @@ def main() -> None:
         print(json.dumps({"where": where(), "rows": [attrs.asdict(row) for row in rows]}, indent=2))
         return
     print(", ".join(f"{name} {number}" for name, number in where().items()), "- limiter off, medians of ratios")
+    if not BelvoPython.installed:
+        print("belvo-python is not installed: nothing is compared with it")
     show(rows)
 
 

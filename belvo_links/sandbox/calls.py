@@ -63,11 +63,10 @@ def greet(call: Call) -> Answer:
 
 def list_links(call: Call) -> Answer:
     """Newest first, by pages (documentation sections 5, 6 and 9.1)."""
-    world, account = call.world, call.account.secret_id
-    now = world.settle()
+    world, now = call.world, call.world.settle()
     page = filters.page_request(call.url, call.query, default_size=world.switches.page_size)
     narrow = filters.projection(call.query)
-    found = world.selections.find(filters.build_selection(call.query), world.links, account, now)
+    found = filters.find_links(call.query, world.links.timeline(call.account.secret_id), now)
     page.check(len(found))
     shown = page.cut(found, backwards=world.switches.list_order == "newest_first")
     if world.switches.largest_page is not None and len(shown) > world.switches.largest_page:
@@ -82,7 +81,7 @@ def register(call: Call) -> Answer:
     rules.check_extra_credentials(registration.institution, call.body)
     trigger = rules.login_trigger(registration)
     steps = _asked_at_register(call, registration, trigger)
-    name, storage = registration.institution.name, registration.credentials_storage
+    name = registration.institution.name
     link = StoredLink(
         id=world.ids.uuid(),
         account=call.account.secret_id,
@@ -97,8 +96,7 @@ def register(call: Call) -> Answer:
         external_id=registration.external_id,
         created_at=now,
         institution_user_id=rules.institution_user_id(name, registration.username),
-        credentials_storage=storage,
-        stored_until=rules.stored_until(storage, now),
+        credentials_storage=registration.credentials_storage,
         stale_in=registration.stale_in,
         fetch_resources=registration.fetch_resources,
         number=world.links.next_number(),

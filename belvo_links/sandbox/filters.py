@@ -13,13 +13,17 @@ from attrs import evolve, frozen
 
 from . import answers
 from .answers import JsonValue, Problem, RefusalError
-from .state import NEVER, Links, StoredLink
+from .columns import Mask, all_of, opposite
+from .links import Filtered, Matches, Timeline
+from .state import StoredLink
 from .validation import is_uuid
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 LARGEST_PAGE = 1000
 Query = Mapping[str, Sequence[str]]
-Stage = Callable[[list[StoredLink]], list[StoredLink]]
+Test = Callable[[Timeline, range, datetime], Mask]
+"""Says which links of a stretch of a timeline pass a filter at a moment."""
 Moment = tuple[datetime, datetime]
 """The first moment of what was named, and the last one."""
 
@@ -53,72 +57,53 @@ def _moment(name: str, value: str) -> Moment:
     return moment, moment
 
 
-def _uuids(name: str, values: list[str]) -> frozenset[str | None]:
+def _uuids(name: str, values: list[str]) -> frozenset[str]:
     if not all(map(is_uuid, values)):
         raise RefusalError(Problem(400, "invalid", "Must be a valid UUID.", name))
     return frozenset(value.lower() for value in values)
 
 
 _SMALLEST = timedelta(microseconds=1)
-_FOREVER = (datetime.min.replace(tzinfo=UTC), NEVER)
-_PLAIN: Mapping[str, Callable[[list[StoredLink], frozenset[str | None]], list[StoredLink]]] = {
-    "id": lambda links, wanted: [link for link in links if link.id in wanted],
-    "institution": lambda links, wanted: [link for link in links if link.institution in wanted],
-    "external_id": lambda links, wanted: [link for link in links if link.external_id in wanted],
-    "institution_user_id": lambda links, wanted: [link for link in links if link.institution_user_id in wanted],
-    "access_mode": lambda links, wanted: [link for link in links if link.access_mode in wanted],
-    # null is the word (documentation section 6)
-    "refresh_rate": lambda links, wanted: [link for link in links if (link.refresh_rate or "null") in wanted],
+_FOREVER = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+_FIELDS: Mapping[str, Filtered] = {
+    "institution": "institution",
+    "external_id": "external_id",
+    "institution_user_id": "institution_user_id",
+    "access_mode": "access_mode",
+    "refresh_rate": "refresh_rate",
 }
+_LISTED = ("id", "institution", "external_id", "institution_user_id", "status")
+"""What can also be asked for as one of several values, with ``__in``."""
 
 
 @frozen
 class Selection:
-    """What a query asks for: when the links were created, and one stage after the other that narrows them.
+    """What a query asks for: when the links were created, and what each of them must be."""
 
-    Every stage is one plain loop over what the one before has left, which keeps a million links quick.
-    """
-
-    key: tuple[tuple[str, str], ...]
-    """Tells two selections apart."""
     first: datetime
     last: datetime
-    stages: tuple[Stage, ...]
-    statuses: frozenset[str] | None = None
+    tests: tuple[Test, ...]
 
-    def of(self, links: Links, account: str, now: datetime) -> list[StoredLink]:
+    def of(self, timeline: Timeline, now: datetime) -> Matches:
         """The links that it selects, oldest first."""
-        found = links.oldest_first(account)
-        if (self.first, self.last) != _FOREVER:
-            found = links.created(account, self.first, self.last)
-        for stage in self.stages:
-            found = stage(found)
-        wanted = self.statuses
-        if wanted is None:
-            return found
-        if now < links.settled_until:
-            return [link for link in found if link.status in wanted]
-        return [link for link in found if link.status_at(now) in wanted]
+        span = timeline.created(self.first, self.last)
+        masks = [test(timeline, span, now) for test in self.tests]
+        return Matches(timeline.links, span.start, all_of(masks, len(span)))
 
 
 def build_selection(query: Query) -> Selection | None:
     """All filters of a query, which a link must pass, or ``None`` without any; unknown parameters are ignored."""
-    values = [(name, value) for name in sorted(query) if (value := given(query, name)) is not None]
-    (first, last), stages, statuses = _FOREVER, list[Stage](), None
-    known: list[tuple[str, str]] = []
-    for name, value in values:
+    (first, last), tests, dated = _FOREVER, list[Test](), False
+    for name in sorted(query):
+        value = given(query, name)
+        if value is None:
+            continue
         span = _span(name, value)
         if span is not None:
-            first, last = max(first, span[0]), min(last, span[1])
-        elif name in ("status", "status__in"):
-            wanted = frozenset(_items(value) if name.endswith("__in") else [value])
-            statuses = wanted if statuses is None else statuses & wanted
-        elif (stage := _stage(name, value)) is not None:
-            stages.append(stage)
-        else:
-            continue
-        known.append((name, value))
-    return Selection(tuple(known), first, last, tuple(stages), statuses) if known else None
+            first, last, dated = max(first, span[0]), min(last, span[1]), True
+        elif (test := _test(name, value)) is not None:
+            tests.append(test)
+    return Selection(first, last, tuple(tests)) if tests or dated else None
 
 
 def _span(name: str, value: str) -> Moment | None:
@@ -151,46 +136,35 @@ def _moved(moment: datetime, step: timedelta) -> datetime:
         return moment
 
 
-def _stage(name: str, value: str) -> Stage | None:
+def _test(name: str, value: str) -> Test | None:
+    """What a filter demands of each link; ``None``: there is no such filter."""
     if name == "created_by__not_in":
         users = _uuids(name, _items(value))
-        return lambda links: [link for link in links if link.created_by not in users]
+        return lambda timeline, span, now: opposite(timeline.having(span, "created_by", users))
     base, _, suffix = name.partition("__")
-    narrowed = _PLAIN.get(base)
-    if narrowed is None or suffix not in ("", "in") or (suffix and base in ("access_mode", "refresh_rate")):
+    if suffix not in ("", "in") or (suffix and base not in _LISTED):
         return None
     wanted: frozenset[str | None] = frozenset(_items(value) if suffix else [value])
     if base == "id":
-        wanted = _uuids(name, _items(value) if suffix else [value])
+        ids = _uuids(name, _items(value) if suffix else [value])
+        return lambda timeline, span, now: timeline.identified(span, ids)
+    if base == "status":
+        return lambda timeline, span, now: timeline.with_status(span, wanted, now)
+    if base not in _FIELDS:
+        return None
     if base == "access_mode" and value not in ("single", "recurrent"):
         message = f"Select a valid choice. {value} is not one of the available choices."
         raise RefusalError(Problem(400, "invalid_choice", message, name))
-    return lambda links: narrowed(links, wanted)
+    if (base, value) == ("refresh_rate", "null"):  # the word (documentation section 6)
+        wanted = frozenset((None,))
+    field = _FIELDS[base]
+    return lambda timeline, span, now: timeline.having(span, field, wanted)
 
 
-class Selections:
-    """Remembers the latest selections, so that the pages of one listing are searched for once."""
-
-    __slots__ = ("_kept",)
-
-    MOST = 4
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[object, ...], list[StoredLink]] = {}
-
-    def find(self, selection: Selection | None, links: Links, account: str, now: datetime) -> list[StoredLink]:
-        """The links of an account that are selected, oldest first; not to be changed."""
-        if selection is None:
-            return links.oldest_first(account)
-        timed = selection.statuses is not None and now >= links.settled_until
-        key = (account, selection.key, links.changes, now if timed else None)
-        found = self._kept.get(key)
-        if found is None:
-            found = selection.of(links, account, now)
-            while len(self._kept) >= self.MOST:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = found
-        return found
+def find_links(query: Query, timeline: Timeline, now: datetime) -> Items[StoredLink]:
+    """The links of an account that a query asks for, oldest first; not to be changed."""
+    selection = build_selection(query)
+    return timeline.links if selection is None else selection.of(timeline, now)
 
 
 def page_size(query: Query, default: int) -> int:
@@ -202,6 +176,13 @@ def page_size(query: Query, default: int) -> int:
 def _number(value: str | None) -> int | None:
     # A dozen digits are enough for any page; longer numbers would only cost time.
     return int(value) if value is not None and re.fullmatch(r"[0-9]{1,12}", value) else None
+
+
+class Items(Protocol[T_co]):
+    """A list, or what gives parts of one."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> Sequence[T_co]: ...
 
 
 @frozen
@@ -219,7 +200,7 @@ class PageRequest:
         """Position of the first item."""
         return (self.number - 1) * self.size
 
-    def cut(self, items: Sequence[T], *, backwards: bool = False) -> list[T]:
+    def cut(self, items: Items[T], *, backwards: bool = False) -> list[T]:
         """The items of this page, of which ``backwards`` takes the last one first."""
         if not backwards:
             return list(items[self.start : self.start + self.size])

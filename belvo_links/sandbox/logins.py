@@ -11,10 +11,9 @@ from . import answers, life
 from .answers import Answer, JsonValue, RefusalError
 from .options import Switches
 from .qr import qr_png
-from .rules import NOSTORE_LIFE
-from .state import LoginSession, StoredLink
+from .state import NOSTORE_LIFE, LoginSession, StoredLink
 from .triggers import Challenge, Operation, Trigger
-from .world import World
+from .world import LoginNews, World
 
 
 def ask(
@@ -41,10 +40,11 @@ def ask(
     if on_success is not None:
         session = evolve(session, on_success=on_success)
     world.add_session(session)
+    world.on_login(session, "asked")
     return _challenge(world, session, again=False)
 
 
-def _ask_again(world: World, session: LoginSession, now: datetime) -> Answer:
+def _ask_again(world: World, session: LoginSession, now: datetime, news: LoginNews = "asked again") -> Answer:
     """428 once more: the same link, by default a new session, a fresh expiry (documentation section 20)."""
     del world.sessions[session.id]
     silent = session.trigger is not None and session.trigger.shape == "silent_second"
@@ -53,8 +53,10 @@ def _ask_again(world: World, session: LoginSession, now: datetime) -> Answer:
         session,
         id=session.id if keep else world.ids.hex(),
         expires_at=now + timedelta(seconds=session.expiry),
+        round=session.round + 1,
     )
     world.sessions[session.id] = session
+    world.on_login(session, news)
     return _challenge(world, session, again=True)
 
 
@@ -99,13 +101,17 @@ def _challenge(world: World, session: LoginSession, *, again: bool) -> Answer:
 def _generation_data(session: LoginSession, *, guide_spelling: bool) -> Mapping[str, JsonValue]:
     step = session.steps[0]
     data: dict[str, JsonValue] = {"instructions": step.instructions, "type": step.kind}
-    if step.kind == "qr":
-        data["value"] = qr_png(f"belvo-sandbox {session.id[:16]}")
-    elif step.value is not None:
-        data["value"] = step.value
+    if (value := value_of(session)) is not None:
+        data["value"] = value
     # One guide spells the flag without its s (documentation section 10.2).
     data["expect_user_input" if guide_spelling else "expects_user_input"] = step.expects_user_input
     return data
+
+
+def value_of(session: LoginSession) -> str | None:
+    """What the challenge shows besides its instructions: a number, a picture in base64; ``None``: nothing."""
+    step = session.steps[0]
+    return qr_png(f"belvo-sandbox {session.id[:16]}") if step.kind == "qr" else step.value
 
 
 def resume(world: World, session_id: str, link_id: str, account: str, token: str | None) -> Answer | StoredLink:
@@ -113,9 +119,10 @@ def resume(world: World, session_id: str, link_id: str, account: str, token: str
     now = world.settle()
     session = world.sessions.get(session_id)
     link = world.find(link_id, account)
-    if session is None or link is None or session.link_id != link.id or not _alive(session, link, now):
+    if session is None or link is None or session.link_id != link.id or now >= alive_until(session, link):
         raise RefusalError(answers.SESSION_EXPIRED)
     if session.trigger is not None and session.trigger.complete_error is not None:
+        world.on_login(session, "refused")
         if session.trigger.complete_error.code == "login_error":
             del world.sessions[session.id]
         raise RefusalError(session.trigger.complete_error)
@@ -127,6 +134,7 @@ def resume(world: World, session_id: str, link_id: str, account: str, token: str
     if not _is_answered(world.switches, session, token):
         if not step.expects_user_input and world.switches.early_complete == "login_error":
             del world.sessions[session.id]
+            world.on_login(session, "refused")
             raise RefusalError(answers.INVALID_CREDENTIALS)
         return _ask_again(world, evolve(session, early=session.early + 1), now)
     left = session.steps[1:]
@@ -134,8 +142,9 @@ def resume(world: World, session_id: str, link_id: str, account: str, token: str
         left = _scripted(world, session, link)
     if left:
         next_session = evolve(session, steps=left, early=0, confirmed=False)
-        return _ask_again(world, next_session, now)
+        return _ask_again(world, next_session, now, "asked")
     del world.sessions[session.id]
+    world.on_login(session, "completed")
     return _succeed(world, session, link, now)
 
 
@@ -147,13 +156,16 @@ def _scripted(world: World, session: LoginSession, link: StoredLink) -> tuple[Ch
     except RefusalError as refusal:
         if refusal.problems[0].code == "login_error":
             del world.sessions[session.id]
+        world.on_login(session, "refused")
         raise
 
 
-def _alive(session: LoginSession, link: StoredLink, now: datetime) -> bool:
+def alive_until(session: LoginSession, link: StoredLink) -> datetime:
+    """From when on a login can no longer be completed."""
+    if link.credentials_storage != "nostore":
+        return session.expires_at
     # Credentials that are not stored are gone 15 minutes after the link's creation, whatever the expiry says.
-    unstored = link.credentials_storage == "nostore"
-    return now < session.expires_at and not (unstored and now >= link.created_at + NOSTORE_LIFE)
+    return min(session.expires_at, link.created_at + NOSTORE_LIFE)
 
 
 def _is_answered(switches: Switches, session: LoginSession, token: str | None) -> bool:

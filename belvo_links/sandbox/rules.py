@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from . import answers
 from .answers import Problem, RefusalError
 from .institutions import BANK_FORM, INSTITUTIONS, TOKEN_FORM, Institution, form_message
-from .state import DAY, AccessMode, StoredLink
+from .state import AccessMode, StoredLink
 from .triggers import (
     DOCUMENTED_USERS,
     OWN_PREFIX,
@@ -27,8 +27,6 @@ from .triggers import (
 )
 from .validation import REGISTER_OPTIONS, Body, Field, check_fields, check_pair, refuse, string, text
 
-NOSTORE_LIFE = timedelta(minutes=15)
-"""How long credentials that are not stored live, from the link's creation (documentation section 10.3)."""
 DEFAULT_STALE_IN = "365d"
 _PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|\d{3}\.?\d{3}\.?\d{3}-?\d{2}")
 
@@ -42,15 +40,6 @@ def institution_user_id(institution: str, username: str) -> str:
 def kept_external_id(external_id: str | None) -> str | None:
     """What is stored: ``None`` for what looks like an e-mail address or a CPF (documentation section 20)."""
     return None if external_id is None or _PERSONAL.fullmatch(external_id) else external_id
-
-
-def stored_until(storage: str, created_at: datetime) -> datetime | None:
-    """When stored credentials go (documentation section 14)."""
-    if storage == "store":
-        return None
-    if storage == "nostore":
-        return created_at + NOSTORE_LIFE
-    return created_at + int(storage[:-1]) * DAY
 
 
 def _institution(value: object) -> tuple[str, str] | None:
@@ -109,14 +98,18 @@ def read_registration(body: Body, resources: tuple[str, ...]) -> Registration:
 
 
 def _check_form(institution: Institution, body: Body) -> list[Problem]:
-    """The institution's own form comes after the fields that every institution has (section 17.1)."""
-    ruled = institution.type == "bank" and institution.integration_type == "credentials"
+    """The institution's own form comes after the fields that every institution has (section 17.1).
+
+    The simulator's own users are free of it: they work everywhere, with any password.
+    """
+    own = _is_ours(body)
+    ruled = institution.type == "bank" and institution.integration_type == "credentials" and not own
 
     def form(name: str) -> Field:
         check = text(longest=16, pattern=BANK_FORM, message=form_message(name)) if ruled else text()
         return Field(name=name, required=name == "password", check=check)
 
-    fields = [] if str(body["username"]).startswith(OWN_PREFIX) else [form("username")]
+    fields = [] if own else [form("username")]
     if institution.needs_password:
         fields.append(form("password"))
     token = text(pattern=TOKEN_FORM, message=form_message("token")) if institution.mfa else text()
@@ -150,9 +143,13 @@ def _is_iron(institution: Institution) -> bool:
     return "username_type" in institution.fields
 
 
+def _is_ours(body: Body) -> bool:
+    return str(body["username"]).startswith(OWN_PREFIX)
+
+
 def check_extra_credentials(institution: Institution, body: Body) -> None:
     """Iron Bank wants more than a name and a password, and refuses ``invalid`` and ``999`` (section 17.2)."""
-    if not _is_iron(institution):
+    if not _is_iron(institution) or _is_ours(body):
         return
     if any(name not in body for name in institution.fields):
         raise RefusalError(answers.MISSING_CREDENTIALS)
@@ -215,7 +212,6 @@ class Changes:
                 access_mode="recurrent",
                 refresh_rate=self.rate,
                 credentials_storage="store",
-                stored_until=None,
                 fetch_resources=link.fetch_resources or INSTITUTIONS[link.institution].core,
             )
         if self.access_mode == "single":

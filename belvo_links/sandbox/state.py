@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 import re
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Literal, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 from uuid import UUID
 
 from attrs import evolve, field, frozen
@@ -23,6 +22,8 @@ AccessMode = Literal["single", "recurrent"]
 Order = tuple[datetime, int]
 DAY = timedelta(days=1)
 NEVER = datetime.max.replace(tzinfo=UTC)
+NOSTORE_LIFE = timedelta(minutes=15)
+"""How long credentials that are not stored live, from the link's creation (documentation section 10.3)."""
 
 
 class LinkOverrides(TypedDict, total=False):
@@ -47,6 +48,28 @@ class Lapse:
     to: LaterStatus
 
 
+class Course(NamedTuple):
+    """What becomes of a link's status while nobody does anything; ages are counted from its creation.
+
+    A tuple, because millions of them are compared.
+    """
+
+    status: Status
+    stored: timedelta | None = None
+    """The age at which the stored credentials go (documentation section 14); ``None``: never."""
+    lapse: timedelta | None = None
+    """The age at which a scheduled refresh finds ``lapse_to`` (documentation section 8); ``None``: never."""
+    lapse_to: Status = "invalid"
+
+    def status_at(self, age: timedelta) -> Status:
+        """The status at this age."""
+        if self.stored is not None and age >= self.stored:
+            return "invalid"
+        if self.lapse is not None and age >= self.lapse:
+            return self.lapse_to
+        return self.status
+
+
 @frozen(kw_only=True)
 class StoredLink:
     """A link as the simulator holds it; credentials are not kept, except for the user name that triggers."""
@@ -65,8 +88,6 @@ class StoredLink:
     created_at: datetime
     institution_user_id: str
     credentials_storage: str
-    stored_until: datetime | None
-    """When the stored credentials go (documentation section 14); ``None``: with the link."""
     stale_in: str | None
     fetch_resources: tuple[str, ...]
     refreshed_at: datetime | None = None
@@ -83,21 +104,30 @@ class StoredLink:
         return self.created_at, self.number
 
     @property
+    def stored_until(self) -> datetime | None:
+        """When the stored credentials go (documentation section 14); ``None``: with the link."""
+        life = storage_life(self.credentials_storage)
+        return None if life is None else self.created_at + life
+
+    @property
+    def course(self) -> Course:
+        """What time alone does to the status: the end of the credentials' storage, what refreshes meet (section 8)."""
+        if self.status != "valid":
+            return Course(self.status)
+        life, lapse = storage_life(self.credentials_storage), self.lapse
+        if lapse is None:
+            return Course("valid", life)
+        return Course("valid", life, lapse.at - self.created_at, lapse.to)
+
+    @property
     def changes_at(self) -> datetime:
         """Before this moment the status stays as it is, unless somebody does something."""
-        ends = [] if self.stored_until is None else [self.stored_until]
-        if self.lapse is not None:
-            ends.append(self.lapse.at)
-        return min(ends, default=NEVER)
+        ages = [age for age in (self.course.stored, self.course.lapse) if age is not None]
+        return self.created_at + min(ages) if ages else NEVER
 
     def status_at(self, now: datetime) -> Status:
-        """The status, with the end of the credentials' storage and what refreshes meet (section 8)."""
-        if self.status == "valid":
-            if self.stored_until is not None and now >= self.stored_until:
-                return "invalid"
-            if self.lapse is not None and now >= self.lapse.at:
-                return self.lapse.to
-        return self.status
+        """The status as time has left it."""
+        return self.course.status_at(now - self.created_at)
 
     @property
     def is_refreshed(self) -> bool:
@@ -157,6 +187,14 @@ def rate(text: str | None) -> timedelta | None:
     return int(found[1]) * unit
 
 
+@cache
+def storage_life(storage: str) -> timedelta | None:
+    """How long credentials are kept from the link's creation (documentation section 14); ``None``: with the link."""
+    if storage == "store":
+        return None
+    return NOSTORE_LIFE if storage == "nostore" else int(storage[:-1]) * DAY
+
+
 def timestamp(moment: datetime) -> str:
     """ISO-8601 in UTC with six digits and ``Z``, as in real payloads (documentation section 4)."""
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
@@ -175,6 +213,8 @@ class LoginSession:
     """The challenges that are left; the first one is being asked."""
     expires_at: datetime
     expiry: int
+    round: int = 1
+    """Which 428 of this login it is that waits."""
     early: int = 0
     """Completes that came before the user had confirmed."""
     confirmed: bool = False
@@ -207,87 +247,6 @@ class Identifiers:
     def hex(self, digits: int = 32) -> str:
         """Lower-case hexadecimal digits: request ids and sessions."""
         return f"{self._random.getrandbits(digits * 4):0{digits}x}"
-
-
-class Links:
-    """All links, by id and, per account, in the order of their creation."""
-
-    __slots__ = ("_by_id", "_made", "_timelines", "changes", "settled_until")
-
-    def __init__(self) -> None:
-        self._by_id: dict[str, StoredLink] = {}
-        self._timelines: dict[str, list[StoredLink]] = {}
-        self._made = 0
-        self.changes = 0
-        """Grows with every change."""
-        self.settled_until = NEVER
-        """Before this moment no link changes its status by itself."""
-
-    def __len__(self) -> int:
-        return len(self._by_id)
-
-    def next_number(self) -> int:
-        """A number for a new link."""
-        self._made += 1
-        return self._made
-
-    def get(self, link_id: str, account: str | None = None) -> StoredLink | None:
-        """The link with this id, if it exists and, where one is named, belongs to the account."""
-        link = self._by_id.get(link_id)
-        return link if link is not None and account in (None, link.account) else None
-
-    def add(self, link: StoredLink) -> None:
-        """Add a new link."""
-        insort(self._timelines.setdefault(link.account, []), link, key=_order)
-        self._noted(link)
-
-    def add_many(self, links: list[StoredLink]) -> None:
-        """Add new links of one account, oldest first."""
-        if not links:
-            return
-        timeline = self._timelines.setdefault(links[0].account, [])
-        timeline.extend(links)
-        if len(timeline) > len(links):
-            timeline.sort(key=_order)
-        for link in links:
-            self._noted(link)
-
-    def put(self, link: StoredLink) -> None:
-        """Replace a link by its changed self."""
-        timeline = self._timelines[link.account]
-        timeline[bisect_left(timeline, link.order, key=_order)] = link
-        self._noted(link)
-
-    def _noted(self, link: StoredLink) -> None:
-        self._by_id[link.id] = link
-        self.changes += 1
-        if link.stored_until is not None or link.lapse is not None:
-            self.settled_until = min(self.settled_until, link.changes_at)
-
-    def remove(self, link_id: str) -> None:
-        """Forget a link."""
-        link = self._by_id.pop(link_id)
-        timeline = self._timelines[link.account]
-        del timeline[bisect_left(timeline, link.order, key=_order)]
-        self.changes += 1
-
-    def oldest_first(self, account: str) -> list[StoredLink]:
-        """The account's links; not to be changed."""
-        return self._timelines.get(account, [])
-
-    def created(self, account: str, first: datetime, last: datetime) -> list[StoredLink]:
-        """The account's links that were created between two moments, both included; oldest first."""
-        timeline = self._timelines.get(account, [])
-        begin = bisect_left(timeline, first, key=_created_at)
-        return timeline[begin : bisect_right(timeline, last, lo=begin, key=_created_at)]
-
-
-def _order(link: StoredLink) -> Order:
-    return link.created_at, link.number
-
-
-def _created_at(link: StoredLink) -> datetime:
-    return link.created_at
 
 
 @frozen

@@ -9,20 +9,22 @@ import random
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Literal
 
 from attrs import evolve, field, mutable
 
 from . import life
-from .filters import Selections
 from .institutions import INSTITUTIONS
+from .links import Links
 from .options import Switches
 from .record import trim
-from .rules import DEFAULT_STALE_IN, institution_user_id, stored_until
+from .rules import DEFAULT_STALE_IN, institution_user_id
 from .scripts import Scripts
-from .state import Account, Identifiers, LinkOverrides, Links, LoginSession, Pending, StoredLink
+from .state import Account, Identifiers, LinkOverrides, LoginSession, Pending, StoredLink
 from .triggers import OWN_TRIGGERS
 from .webhooks import Event, Notification
 
+LoginNews = Literal["asked", "asked again", "refused", "completed"]
 _MANY_LINKS = 100_000
 _MANY_SESSIONS = 1000
 """From so many on, those that have expired are forgotten now and then."""
@@ -40,7 +42,6 @@ class World:
     accounts: dict[str, Account] = field(factory=dict[str, Account])
     """By secret id."""
     links: Links = field(factory=Links)
-    selections: Selections = field(factory=Selections)
     scripts: Scripts = field(factory=Scripts)
     down: set[str] = field(factory=set[str])
     """Names of the institutions that are down at the moment."""
@@ -53,11 +54,13 @@ class World:
     """Every webhook, in order."""
     on_notification: Callable[[Notification], None] = field(default=lambda notification: None)
     on_work: Callable[[], None] = field(default=lambda: None)
+    on_login: Callable[[LoginSession, LoginNews], None] = field(default=lambda session, news: None)
     record_limit: int | None = None
     scheduled: dict[str, datetime] = field(factory=dict[str, datetime])
     """The next refresh by the clock, by link, where webhooks tell of it."""
     _agenda: list[tuple[datetime, int, Pending]] = field(factory=list[tuple[datetime, int, Pending]])
     _appointments: int = 0
+    _doing: Pending | None = None
 
     @classmethod
     def create(
@@ -92,8 +95,15 @@ class World:
         """Do all work that is due, in the order in which it was, and give the time."""
         now = self.clock()
         while self._agenda and self._agenda[0][0] <= now:
-            life.do(self, heapq.heappop(self._agenda)[2])
+            self._doing = heapq.heappop(self._agenda)[2]
+            life.do(self, self._doing)
+        self._doing = None
         return now
+
+    @property
+    def moment(self) -> datetime:
+        """When what happens just now happens: work that is made up for happens when it was due."""
+        return self.clock() if self._doing is None else self._doing.due
 
     @property
     def next_work(self) -> datetime | None:
@@ -211,7 +221,6 @@ def _maker(
             created_at=created_at,
             institution_user_id=institution_user_id(institution, username),
             credentials_storage=storage,
-            stored_until=stored_until(storage, created_at),
             stale_in=stale_in,
             fetch_resources=resources,
             number=number,

@@ -126,7 +126,7 @@ def running(links: int, pause: float = 0.0) -> Iterator[str]:
         links: how many there are.
         pause: seconds before each reply.
     """
-    command = [sys.executable, "-m", "benchmarks.page_server", str(links), str(pause)]
+    command = [sys.executable, "-m", "benchmarks._page_server", str(links), str(pause)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
