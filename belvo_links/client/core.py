@@ -31,8 +31,10 @@ from belvo_links.transport.call import Budget, Caller
 from belvo_links.transport.http import HttpTransport
 from belvo_links.transport.limit import RateLimit
 from belvo_links.transport.limiter import LocalLimiter
+from belvo_links.transport.observe import Observer
 from belvo_links.transport.retry import ONCE, RetryPolicy
 from belvo_links.transport.timeouts import Timeouts
+from belvo_links.transport.watch import Watch
 from belvo_links.version import __version__
 
 if TYPE_CHECKING:
@@ -68,12 +70,14 @@ class Core:
         waiting: WaitingLike = DEFAULT_WAITING,
         max_connections: int = 100,
         clock: Callable[[], datetime] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         if checks.whole_number("max_connections", max_connections) < 1:
             msg = "max_connections: give 1 or more"
             raise ValueError(msg)
         origin = service_url(environment, base_url)
         self._origin = origin
+        watch = None if observer is None else Watch(observer, origin=origin)
         self._transport = HttpTransport(
             origin,
             basic_authorization(secret_id, secret_password),
@@ -87,13 +91,15 @@ class Core:
             retry=ONCE if retry is None else retry,
             timeouts=timeouts,
             jitter=_jitter,
+            watch=watch,
         )
         checked_clock = _checked(clock or _now)
-        self._ledger = Ledger(MemoryStore() if store is None else store, checked_clock)
+        self._account = Account(origin=origin, digest=hashlib.sha256(secret_id.encode()).hexdigest()[:32])
+        self._ledger = Ledger(MemoryStore() if store is None else store, checked_clock, watch=watch)
         self._logins = Logins(
             self._caller,
             ledger=self._ledger,
-            account=Account(origin=origin, digest=hashlib.sha256(secret_id.encode()).hexdigest()[:32]),
+            account=self._account,
             clock=checked_clock,
             new_id=_new_id,
             waiting=Waiting.of(waiting),

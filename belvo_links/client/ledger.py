@@ -12,6 +12,7 @@ from weakref import finalize
 
 import attrs
 
+from belvo_links.client import events
 from belvo_links.errors import BelvoLinksError, IllegalTransitionError, PendingNotFoundError, StoreError
 from belvo_links.protocol.mfa import (
     DeadlinePassed,
@@ -24,6 +25,7 @@ from belvo_links.protocol.mfa import (
     later,
 )
 from belvo_links.stores.base import PendingStore, StoredRecord
+from belvo_links.transport.watch import Watch
 
 T = TypeVar("T")
 
@@ -42,14 +44,26 @@ class Ledger:
     Args:
         store: where records live.
         clock: gives the time, aware UTC.
+        watch: told of what happens; ``None`` for nobody.
     """
 
-    def __init__(self, store: PendingStore, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: PendingStore, clock: Callable[[], datetime], *, watch: Watch | None = None) -> None:
         self._store = store
         self._clock = clock
+        self._watch = watch
         self._use: finalize[[int], Ledger] | None = None
         self._asking = 0
         self._closed = False
+
+    async def open(self, record: PendingRecord) -> None:
+        """Keep the record of a login that has just met its first challenge.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        if self._watch is not None:
+            self._watch.tell(events.challenged(record))
+        await self.insert(record)
 
     async def insert(self, record: PendingRecord) -> None:
         """Keep a new record; where its id exists, the version that counts stays.
@@ -91,8 +105,16 @@ class Ledger:
         return record
 
     async def claim(self, old: PendingRecord, new: PendingRecord, *, lease: float) -> bool:
-        """Take the round exclusively; return whether it was still to be had."""
-        return await self._ask(self._store.swap(old, new, lease=lease))
+        """Take the round exclusively; return whether the record still was what the caller saw."""
+        won = await self._ask(self._store.swap(old, new, lease=lease))
+        if won and self._watch is not None:
+            self._watch.tell(events.claimed(old, round=old.round, won=True))
+        return won
+
+    def miss(self, record: PendingRecord, wanted: int) -> None:
+        """Tell the observer of a submission whose round is not to be had."""
+        if self._watch is not None:
+            self._watch.tell(events.claimed(record, round=wanted, won=False))
 
     async def release(self, claimed: PendingRecord) -> None:
         """Give back a claim that may or may not be on record; where the store fails, the lease does it.
@@ -110,36 +132,57 @@ class Ledger:
         """Replace a record; return whether it still was what the caller saw."""
         return await self._ask(self._store.swap(old, new))
 
-    async def move(self, record: PendingRecord, *events: Event) -> PendingRecord:
+    async def move(self, record: PendingRecord, *happened: Event, told: bool = False) -> PendingRecord:
         """Apply events, one after the other, to the record as it is by now, and return what it then is.
 
         One that does not apply, since the record has moved on, changes nothing.
+
+        Args:
+            record: as it was seen last.
+            happened: the events.
+            told: whether the observer knows already.
 
         Raises:
             StoreError: the store failed.
         """
         current = record
-        while (moved := self._advanced(current, events)) is not current:
+        while (moved := self._advanced(current, happened)) is not current:
             if await self.replace(current, moved):
+                self._tell(current, moved, told=told)
                 return moved
             stored = await self._load(current.id)
             if stored is None:  # purged or forgotten: what has happened has happened all the same
                 await self.insert(moved)
+                self._tell(current, moved, told=told)
                 return moved
             current = stored.record
         return current
 
-    async def settle(self, record: PendingRecord, *events: Event) -> tuple[PendingRecord, bool]:
+    async def settle(self, record: PendingRecord, *happened: Event, told: bool = False) -> tuple[PendingRecord, bool]:
         """Record what has happened to a submission, and return the record and whether it is on record.
 
         A store that fails does not take away what has happened: the failure is logged, and the lease makes the record
         indeterminate for others.
+
+        Args:
+            record: as it was claimed.
+            happened: the events.
+            told: whether the observer knows already, since they could not be recorded before.
         """
         try:
-            return await self.move(record, *events), True
+            return await self.move(record, *happened, told=told), True
         except BelvoLinksError as error:
-            _complain(record, ", ".join(type(event).__name__ for event in events), error)
-        return self._advanced(record, events), False
+            _complain(record, ", ".join(type(event).__name__ for event in happened), error)
+        moved = self._advanced(record, happened)
+        self._tell(record, moved, recorded=False, told=told)
+        return moved, False
+
+    def _tell(self, before: PendingRecord, now: PendingRecord, *, recorded: bool = True, told: bool = False) -> None:
+        if self._watch is None or told:
+            return
+        self._watch.tell(events.settled(before, now, recorded=recorded))
+        if now.round != before.round:
+            self._watch.tell(events.challenged(now))
 
     async def iterate(self, state: PendingState | None) -> AsyncIterator[PendingRecord]:
         """Yield the records, or those in one state, as they are now.
@@ -184,9 +227,9 @@ class Ledger:
         if not self._asking:
             await self._end_use()
 
-    def _advanced(self, record: PendingRecord, events: tuple[Event, ...]) -> PendingRecord:
+    def _advanced(self, record: PendingRecord, happened: tuple[Event, ...]) -> PendingRecord:
         now = self._clock()
-        for event in events:
+        for event in happened:
             with contextlib.suppress(IllegalTransitionError):
                 record = advance(record, event, now=now)
         return record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import overload
 
 from belvo_links.client import follow
@@ -47,6 +47,7 @@ class BelvoLinks(Reads):
         waiting: how ``wait()`` polls, and how often ``on_challenge`` is asked.
         max_connections: how many requests may be under way at once.
         clock: gives the time as an aware ``datetime``, for deadlines.
+        observer: is told of calls, attempts, waits and what becomes of pending sessions.
 
     Raises:
         ValueError: an argument is missing or makes no sense; it is named.
@@ -139,18 +140,19 @@ class BelvoLinks(Reads):
             stale_in=stale_in,
         )
         named = isinstance(external_id, str)
-        result = await self._caller.run(operation, budget=budget)
-        if isinstance(result, Link):
-            warn_if_nameless(result, given=named)
-            return result
-        pending = await self._logins.begin(
-            result,
-            operation="register",
-            budget=budget,
-            correlation=correlation,
-            nostore=credentials_storage == "nostore",
-            named=named,
-        )
+        with self._caller.watching(operation.name, operation.request):
+            result = await self._caller.perform(operation, budget=budget)
+            if isinstance(result, Link):
+                warn_if_nameless(result, given=named)
+                return result
+            pending = await self._logins.begin(
+                result,
+                operation="register",
+                budget=budget,
+                correlation=correlation,
+                nostore=credentials_storage == "nostore",
+                named=named,
+            )
         return await self._followed(pending, on_challenge, timeout)
 
     async def complete(
@@ -333,6 +335,27 @@ class BelvoLinks(Reads):
         """
         return self._logins.handle(stored.load(text))
 
+    def unseal(self, text: str, keys: Sequence[str], audience: str | None = None) -> PendingSession:
+        """Return the pending session that :meth:`PendingSession.seal` sealed. Does no IO; see :meth:`restore`.
+
+        One that awaits an answer is too old at its deadline, others a day later: by then it can only be found out what
+        became of them. A copy is as good as the text itself, so single use needs a store that all share.
+
+        Args:
+            text: the sealed text; it may come from anywhere, and a missing one is refused like any other.
+            keys: one of them has sealed it.
+            audience: whom it was sealed for, such as your user's id.
+
+        Raises:
+            SealError: ``.reason`` says whether it is no sealed text, was changed, is for another audience, of another
+                key or version, or too old; then ``.pending_id`` is the session's.
+            ValueError, TypeError: the keys are not keys, or the audience is empty or no text.
+            ModuleNotFoundError: the extra ``[seal]`` is not installed.
+        """
+        from belvo_links.client.sealed import unseal
+
+        return self._logins.handle(unseal(text, keys, audience, now=self._logins.clock()))
+
     async def _log_in(
         self,
         operation: Operation[Answer],
@@ -344,17 +367,18 @@ class BelvoLinks(Reads):
         timeout: float | None,
     ) -> Link | PendingSession:
         """Run a call that logs in for a link that exists."""
-        result = await self._caller.run(operation, budget=budget)
-        if not isinstance(result, TokenRequired):
-            return result
-        pending = await self._logins.begin(
-            result,
-            operation=operation.name,
-            budget=budget,
-            link_id=link_id,
-            correlation=correlation,
-            requested=requested,
-        )
+        with self._caller.watching(operation.name, operation.request):
+            result = await self._caller.perform(operation, budget=budget)
+            if not isinstance(result, TokenRequired):
+                return result
+            pending = await self._logins.begin(
+                result,
+                operation=operation.name,
+                budget=budget,
+                link_id=link_id,
+                correlation=correlation,
+                requested=requested,
+            )
         return await self._followed(pending, on_challenge, timeout)
 
     async def _followed(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 from belvo_links.client.account import Account
@@ -19,7 +19,6 @@ from belvo_links.client.nameless import warn_if_nameless
 from belvo_links.client.pending import PendingSession
 from belvo_links.client.refusals import out_of_time, refusal
 from belvo_links.client.settings import Waiting
-from belvo_links.client.shield import finish
 from belvo_links.client.view import UNKNOWN, View
 from belvo_links.errors import (
     BelvoLinksError,
@@ -54,8 +53,11 @@ from belvo_links.protocol.operations import Answer
 from belvo_links.protocol.verdict import proof, verdict
 from belvo_links.redact import Secret
 from belvo_links.transport.call import Budget, Caller
-from belvo_links.transport.messages import Operation
+from belvo_links.transport.messages import Lane, Operation
+from belvo_links.transport.shield import finish
 from belvo_links.wire import ABSENT, JsonValue, MaybeAbsent
+
+T = TypeVar("T")
 
 Outcome: TypeAlias = Link | TokenRequired | BelvoLinksError
 
@@ -100,6 +102,7 @@ class Logins:
         requested: Mapping[str, JsonValue] | None = None,
         nostore: bool = False,
         named: bool = False,
+        lane: Lane | None = None,
     ) -> PendingSession:
         """Record a login that has met its first challenge, and return the handle to continue it.
 
@@ -121,24 +124,33 @@ class Logins:
             named=named,
         )
         try:
-            await finish(self._ledger.insert(record))
+            await finish(self._ledger.open(record))
         except StoreError as error:
             error.pending = PendingSession(self, record, unsaved=True)
             raise
         if operation != "register":
-            record = await self._with_baseline(record, budget)
+            record = await self._with_baseline(record, budget, lane)
         return PendingSession(self, record)
 
-    async def _with_baseline(self, record: PendingRecord, budget: Budget) -> PendingRecord:
+    async def _with_baseline(self, record: PendingRecord, budget: Budget, lane: Lane | None) -> PendingRecord:
         """Read the link once, so that a later look at it can prove something. Failing that, there is no proof."""
         try:
-            link = await self._caller.run(operations.get(record.link_id), budget=budget)
+            link = await self._caller.run(operations.get(record.link_id), budget=budget, lane=lane)
             if isinstance(link, TokenRequired):
                 return record
             compared = with_baseline(record, link)
             return compared if await finish(self._ledger.replace(record, compared)) else record
         except BelvoLinksError:
             return record
+
+    async def without_challenge(self, operation: Operation[T | TokenRequired], link_id: str, budget: Budget) -> T:
+        """Run a call that cannot go on after a challenge: its pending session is on the error."""
+        with self._caller.watching(operation.name, operation.request):
+            result = await self._caller.perform(operation, budget=budget)
+            if not isinstance(result, TokenRequired):
+                return result
+            pending = await self.begin(result, operation=operation.name, budget=budget, link_id=link_id)
+            raise MfaRequiredError(pending=pending, request_id=result.request_id)
 
     # --------------------------------------------------------------------------------------------------- submitting
 
@@ -164,18 +176,19 @@ class Logins:
             patience: seconds after which it does not begin, for want of a turn; one under way is not cut.
             view: what the caller knows of the record, and how it hears more.
         """
-        budget = Budget(timeout)
-        entering = budget if patience is None else Budget(max(patience, _NO_TIME))
-        if round is None:
-            # Now, since a reply may bring the next challenge while this call waits for its turn.
-            round = (await self.look(pending_id, view=view)).round  # noqa: A001  # the same word
-        operation, claimed = await self._enter(pending_id, token, round, save_data, entering, view)
-        outcome, event = await self._send(operation, claimed, budget, view)
-        settled, on_record = await finish(self._settle(claimed, event, view=view))
-        if isinstance(event, ReplyLost):
-            lost = () if on_record else (event,)
-            return await self._after_lost_reply(settled if on_record else claimed, outcome, budget, view, lost)
-        return await self._result(settled, event, outcome, on_record=on_record, view=view)
+        with self._caller.watching("complete", operations.COMPLETE):
+            budget = Budget(timeout)
+            entering = budget if patience is None else Budget(max(patience, _NO_TIME))
+            if round is None:
+                # Now, since a reply may bring the next challenge while this call waits for its turn.
+                round = (await self.look(pending_id, view=view)).round  # noqa: A001  # the same word
+            operation, claimed = await self._enter(pending_id, token, round, save_data, entering, view)
+            outcome, event = await self._send(operation, claimed, budget, view)
+            settled, on_record = await finish(self._settle(claimed, event, view=view))
+            if isinstance(event, ReplyLost):
+                lost = () if on_record else (event,)
+                return await self._after_lost_reply(settled if on_record else claimed, outcome, budget, view, lost)
+            return await self._result(settled, event, outcome, on_record=on_record, view=view)
 
     async def _send(
         self, operation: Operation[Answer], claimed: PendingRecord, budget: Budget, view: View
@@ -221,7 +234,7 @@ class Logins:
             raise out_of_time("another submission") from None
         try:
             record = await self.look(pending_id, view=view)
-            self._require_awaiting(record, wanted)
+            self._require_awaiting(record, wanted, claiming=True)
             session = record.session or Secret("")  # an awaiting record has one
             operation = operations.complete(session, record.link_id, token=token, save_data=save_data)
             await self._caller.turn(operation, budget=entering)
@@ -231,9 +244,11 @@ class Logins:
         finally:
             gate.release()
 
-    def _require_awaiting(self, record: PendingRecord, wanted: int | None) -> None:
+    def _require_awaiting(self, record: PendingRecord, wanted: int | None, *, claiming: bool = False) -> None:
         """Raise unless the record awaits a token for this round: the state decides first, then the round."""
         if record.state is not PendingState.AWAITING or wanted not in (None, record.round):
+            if claiming:
+                self._ledger.miss(record, wanted or record.round)
             raise self._refusal(record)
 
     async def _claim(self, record: PendingRecord, token: Secret[str] | None, view: View) -> PendingRecord:
@@ -245,6 +260,7 @@ class Logins:
             if now >= current.expires_at:
                 current = await self._ledger.move(current, DeadlinePassed())
                 view.note(current)
+                self._ledger.miss(current, record.round)
                 raise self._refusal(current)
             event = Submitted(claim=self._new_id(), token_sent=token is not None)
             claimed = advance(current, event, now=now)
@@ -252,7 +268,7 @@ class Logins:
                 view.note(claimed)
                 return claimed
             current = await self.look(record.id, view=View(note=view.note))
-            self._require_awaiting(current, record.round)
+            self._require_awaiting(current, record.round, claiming=True)
 
     async def _try_claim(self, old: PendingRecord, claimed: PendingRecord, lease: float) -> bool:
         """Claim; if the store fails or the caller is cancelled in that very moment, give the claim back."""
@@ -262,8 +278,10 @@ class Logins:
             await finish(self._ledger.release(claimed))
             raise
 
-    async def _settle(self, record: PendingRecord, *events: Event, view: View) -> tuple[PendingRecord, bool]:
-        settled, on_record = await self._ledger.settle(record, *events)
+    async def _settle(
+        self, record: PendingRecord, *events: Event, view: View, told: bool = False
+    ) -> tuple[PendingRecord, bool]:
+        settled, on_record = await self._ledger.settle(record, *events, told=told)
         view.note(settled)
         return settled, on_record
 
@@ -307,13 +325,14 @@ class Logins:
         Raises:
             IndeterminateOutcomeError: it proves nothing, or the link could not be read.
         """
-        budget = Budget(timeout)
-        record = await self.look(pending_id, view=view)
-        if record.state is PendingState.AWAITING:
-            return PendingSession(self, record)
-        if record.state is not PendingState.INDETERMINATE:
-            raise self._refusal(record)
-        return await self._look_at_link(record, budget, view)
+        with self._caller.watching("reconcile", operations.LOOK):
+            budget = Budget(timeout)
+            record = await self.look(pending_id, view=view)
+            if record.state is PendingState.AWAITING:
+                return PendingSession(self, record)
+            if record.state is not PendingState.INDETERMINATE:
+                raise self._refusal(record)
+            return await self._look_at_link(record, budget, view)
 
     async def _look_at_link(
         self, record: PendingRecord, budget: Budget, view: View, unrecorded: tuple[Event, ...] = ()
@@ -329,7 +348,7 @@ class Logins:
         except BelvoLinksError:
             pass
         if events := (*unrecorded, *(() if event is None else (event,))):
-            record, _ = await finish(self._settle(record, *events, view=view))
+            record, _ = await finish(self._settle(record, *events, view=view, told=event is None))
         if link is not None and (record.state is PendingState.LINKED or isinstance(event, ProvedLinked)):
             warn_if_nameless(link, given=record.named)
             return link
@@ -366,21 +385,6 @@ class Logins:
         view.note(cancelled)
         if cancelled.state is not PendingState.CANCELLED:
             raise self._refusal(cancelled)
-
-    async def delete_left_behind(self, link_id: str, *, timeout: float | None) -> None:
-        """Delete the unconfirmed link of a registration that was given up; one that is gone already is fine.
-
-        Raises:
-            MfaRequiredError: the institution asks for a second factor; complete ``.pending``, then delete the link.
-        """
-        budget = Budget(timeout)
-        try:
-            asked = await self._caller.run(operations.delete(link_id, mode="async"), budget=budget)
-        except NotFoundError:
-            return
-        if isinstance(asked, TokenRequired):
-            pending = await self.begin(asked, operation="delete", budget=budget, link_id=link_id)
-            raise MfaRequiredError(pending=pending, request_id=asked.request_id)
 
     def _refusal(self, record: PendingRecord) -> MfaError:
         return refusal(record, PendingSession(self, record))

@@ -9,13 +9,10 @@ from typing import Literal, TypeVar, overload
 
 from belvo_links.client.core import Core
 from belvo_links.client.pages import LinkIterator, ReadPage
-from belvo_links.errors import MfaRequiredError
 from belvo_links.protocol import operations
-from belvo_links.protocol.challenge import TokenRequired
 from belvo_links.protocol.filters import LinkFilter
 from belvo_links.protocol.models import Accepted, Link, LinkPage, PartialPage
 from belvo_links.protocol.operations import QueryValue, Resources
-from belvo_links.transport.call import Budget
 from belvo_links.transport.messages import Operation, Response
 from belvo_links.wire import JsonValue
 
@@ -38,7 +35,7 @@ class Reads(Core):
             MfaRequiredError: the institution asks for a second factor; complete ``.pending``, then call again.
         """
         budget = self._begin(timeout)
-        return await self._without_challenge(operations.get(link_id), link_id, budget)
+        return await self._logins.without_challenge(operations.get(link_id), link_id, budget)
 
     @overload
     async def page(
@@ -171,7 +168,7 @@ class Reads(Core):
             MfaRequiredError: the institution asks for a second factor; complete ``.pending``, then call again.
         """
         budget = self._begin(timeout)
-        return await self._without_challenge(operations.delete(link_id, mode=mode), link_id, budget)
+        return await self._logins.without_challenge(operations.delete(link_id, mode=mode), link_id, budget)
 
     async def refresh(
         self, link_id: str, fetch_resources: Resources | None = None, *, timeout: float | None = None
@@ -190,7 +187,7 @@ class Reads(Core):
             MfaRequiredError: the institution asks for a second factor; complete ``.pending``, then call again.
         """
         budget = self._begin(timeout)
-        return await self._without_challenge(operations.refresh(link_id, fetch_resources), link_id, budget)
+        return await self._logins.without_challenge(operations.refresh(link_id, fetch_resources), link_id, budget)
 
     async def get_json(
         self, path: str, query: Mapping[str, QueryValue] | None = None, *, timeout: float | None = None
@@ -207,14 +204,6 @@ class Reads(Core):
         """
         budget = self._begin(timeout)
         return await self._caller.run(operations.get_json(path, query), budget=budget)
-
-    async def _without_challenge(self, operation: Operation[T | TokenRequired], link_id: str, budget: Budget) -> T:
-        """Run a call that cannot go on after a challenge: its pending session is on the error."""
-        result = await self._caller.run(operation, budget=budget)
-        if not isinstance(result, TokenRequired):
-            return result
-        pending = await self._logins.begin(result, operation=operation.name, budget=budget, link_id=link_id)
-        raise MfaRequiredError(pending=pending, request_id=result.request_id)
 
 
 def _chosen(filters: object) -> LinkFilter:

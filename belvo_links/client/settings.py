@@ -18,6 +18,7 @@ from belvo_links.redact import Secret
 from belvo_links.stores.base import PendingStore
 from belvo_links.transport.base import Limiter
 from belvo_links.transport.limit import RateLimit
+from belvo_links.transport.observe import Observer
 from belvo_links.transport.retry import RetryPolicy
 from belvo_links.transport.timeouts import Timeouts
 
@@ -110,6 +111,7 @@ class ClientOptions(TypedDict, total=False):
     waiting: WaitingLike
     max_connections: int
     clock: Callable[[], datetime] | None
+    observer: Observer | None
 
 
 def service_url(environment: Environment | str | None, base_url: str | None) -> str:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+import attrs
+
 from belvo_links.protocol import checks, codec
 from belvo_links.protocol.challenge import TokenRequired, read_token_required
 from belvo_links.protocol.credentials import Credentials
 from belvo_links.protocol.filters import LinkFilter
 from belvo_links.protocol.models import Accepted, AccessMode, Link, LinkPage, PartialPage, Resource
+from belvo_links.protocol.quotas import SYNC_DELETIONS, refresh_cooldown
 from belvo_links.protocol.replies import error_for
 from belvo_links.redact import Secret
 from belvo_links.transport.messages import Lane, Operation, Repeat, Request, Response
@@ -135,6 +138,10 @@ def _with_token(credentials: Credentials) -> Repeat:
     return Repeat.CHANGE if credentials.token is None else Repeat.NEVER
 
 
+COMPLETE: Final = Request(method="PATCH", path=LINKS)
+"""Where the answer to a challenge goes."""
+
+
 def complete(
     session: Secret[str],
     link_id: str,
@@ -150,12 +157,16 @@ def complete(
         fields["save_data"] = _flag("save_data", save_data)
     return Operation(
         name="complete",
-        request=Request(method="PATCH", path=LINKS, body=_json(fields)),
+        request=attrs.evolve(COMPLETE, body=_json(fields)),
         interpret=_link_or_challenge,
         repeat=Repeat.NEVER,
         lane=Lane.PERSON,
         logs_in=True,
     )
+
+
+LOOK: Final = Request(method="GET", path=f"{LINKS}{{id}}/")
+"""Where a look at a link goes, whichever it is."""
 
 
 def _flag(name: str, value: object) -> bool | None:
@@ -313,6 +324,7 @@ def delete(link_id: str, *, mode: Literal["async", "sync"]) -> Operation[Accepte
         interpret=_or_challenge(_reads(*statuses, read=read)),
         repeat=Repeat.DELETE,
         gone=lambda: done,
+        quota=SYNC_DELETIONS if mode == "sync" else None,
     )
 
 
@@ -332,6 +344,7 @@ def refresh(link_id: str, fetch_resources: Resources | None = None) -> Operation
         interpret=_or_challenge(_reads(_ACCEPTED, read=read)),
         repeat=Repeat.CHANGE,
         lost_hint="It may have been accepted: a 409 within ten minutes would say so.",
+        quota=refresh_cooldown(link_id),
     )
 
 

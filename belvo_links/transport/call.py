@@ -6,16 +6,22 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, TypeVar
 
 from belvo_links.errors import BelvoLinksError, NotFoundError, PoolTimeoutError, ResponseLostError, TransportError
-from belvo_links.redact import mask_path
-from belvo_links.transport.base import Limiter, Transport
-from belvo_links.transport.messages import Lane, Operation, Response
+from belvo_links.errors.root import shown_name
+from belvo_links.transport.base import Gate, Limiter, Transport
+from belvo_links.transport.messages import Lane, Operation, Request, Response
+from belvo_links.transport.observe import Attempted, LimitWaited, Retrying, template
+from belvo_links.transport.quota import Reservation
 from belvo_links.transport.retry import MAYBE_DONE, RetryPolicy, classify, next_delay
 from belvo_links.transport.timeouts import AttemptLimits, Timeouts, attempt_limits
+from belvo_links.transport.watch import Watch
 
 T = TypeVar("T")
+
+_UNWATCHED: Final[AbstractContextManager[None]] = nullcontext()
 
 log: Final = logging.getLogger("belvo_links")
 log.addHandler(logging.NullHandler())
@@ -53,6 +59,7 @@ class Caller:
         retry: how failed calls are repeated.
         timeouts: how long each part may take.
         jitter: draws from 0 to 1.
+        watch: told of what happens; ``None`` for nobody.
     """
 
     def __init__(
@@ -63,8 +70,10 @@ class Caller:
         retry: RetryPolicy,
         timeouts: Timeouts,
         jitter: Callable[[], float],
+        watch: Watch | None = None,
     ) -> None:
         self.timeouts = timeouts
+        self._watch = watch
         self._transport = transport
         self._limiter = limiter
         self._retry = retry
@@ -81,80 +90,156 @@ class Caller:
         Raises:
             BelvoLinksError: what the last attempt failed with.
         """
+        with self.watching(operation.name, operation.request):
+            return await self.perform(operation, budget=budget, lane=lane)
+
+    def watching(self, name: str, request: Request) -> AbstractContextManager[None]:
+        """Return what surrounds a call of this name for the observer, if there is one."""
+        return _UNWATCHED if self._watch is None else self._watch.call(name, request)
+
+    async def perform(
+        self, operation: Operation[T], *, budget: Budget, lane: Lane | None = None, gate: Gate | None = None
+    ) -> T:
+        """Run an operation as a part of a call that is being watched; otherwise the same as :meth:`run`.
+
+        Args:
+            operation: what to do.
+            budget: bounds the whole call.
+            lane: its place in the limiter's queue, where it is not the operation's own.
+            gate: what every attempt has to pass.
+
+        Raises:
+            BelvoLinksError: what the last attempt failed with.
+        """
         maybe_done = False
-        for attempt in itertools.count(1):
+        for number in itertools.count(1):
             try:
-                await self.turn(operation, budget=budget, lane=lane)
-                return await self.once(operation, budget=budget)
+                return await self._attempt(operation, budget, lane, number, gate)
             except BelvoLinksError as error:
                 if maybe_done and operation.gone is not None and isinstance(error, NotFoundError):
                     return operation.gone()
                 maybe_done = maybe_done or classify(error) in MAYBE_DONE
                 if isinstance(error, TransportError):
-                    error.attempts = attempt
-                delay = next_delay(self._retry, operation.repeat, attempt=attempt, error=error, jitter=self._jitter)
+                    error.attempts = number
+                delay = next_delay(self._retry, operation.repeat, attempt=number, error=error, jitter=self._jitter)
                 if delay is None or not budget.allows(delay):
                     raise
-                log.info(
-                    "%s: attempt %d failed (%s), next in %.1f s",
-                    operation.name,
-                    attempt,
-                    type(error).__name__,
-                    delay,
-                )
+                self._announce(operation.name, number, error, delay)
             await asyncio.sleep(delay)
         raise AssertionError  # pragma: no cover  # the loop has no end
 
-    async def turn(self, operation: Operation[T], *, budget: Budget, lane: Lane | None = None) -> None:
+    async def _attempt(
+        self, operation: Operation[T], budget: Budget, lane: Lane | None, number: int, gate: Gate | None
+    ) -> T:
+        """Wait for a turn and make one attempt; what had no effect is not counted against its quota."""
+        reservation = Reservation.of(operation, self._limiter)
+        try:
+            if gate is not None:
+                await gate.before_turn()
+            await self.turn(operation, budget=budget, lane=lane, reservation=reservation)
+            if gate is not None:
+                await gate.before_sending()
+        except BaseException:
+            if reservation is not None:
+                await reservation.give_back()
+            raise
+        if reservation is None:
+            return await self.once(operation, budget=budget, number=number)
+        try:
+            result = await self.once(operation, budget=budget, number=number, on_reply=reservation.note)
+        except BelvoLinksError as error:
+            if not reservation.used and classify(error) not in MAYBE_DONE:
+                await reservation.give_back()
+            raise
+        if not reservation.used:  # the institution asks for a second factor first
+            await reservation.give_back()
+        return result
+
+    def _announce(self, name: str, number: int, error: BelvoLinksError, delay: float) -> None:
+        kind = type(error).__name__
+        log.info("%s: attempt %d failed (%s), next in %.1f s", name, number, kind, delay)
+        if self._watch is not None:
+            self._watch.tell(Retrying(call=name, number=number, error=kind, delay=delay))
+
+    async def turn(
+        self,
+        operation: Operation[T],
+        *,
+        budget: Budget,
+        lane: Lane | None = None,
+        reservation: Reservation | None = None,
+    ) -> None:
         """Wait for the limiter; bulk work as long as it takes, everything else as long as ``timeouts.pool_wait``.
 
         Raises:
             PoolTimeoutError: no slot became free in time.
+            BelvoLinksError: the quota of this call has no room and is not one to wait for.
         """
         if self._limiter is None:
             return
         chosen = operation.lane if lane is None else lane
         limits = [budget.left(), None if chosen is Lane.BULK else self.timeouts.pool_wait]
         patience = min((limit for limit in limits if limit is not None), default=None)
+        started, admitted = asyncio.get_running_loop().time(), False
         try:
             async with asyncio.timeout(patience):
+                if reservation is not None:
+                    await reservation.wait()
                 await self._limiter.acquire(chosen)
+                if reservation is not None:
+                    await reservation.wait()  # counted as of now: the line may have been long
+            admitted = True
         except TimeoutError:
             request = operation.request
             raise PoolTimeoutError(method=request.method, path=request.path, reason="rate limit") from None
+        finally:
+            if self._watch is not None:
+                waited = asyncio.get_running_loop().time() - started
+                self._watch.tell(LimitWaited(call=operation.name, lane=chosen, seconds=waited, admitted=admitted))
 
     async def once(
         self,
         operation: Operation[T],
         *,
         budget: Budget,
+        number: int = 1,
         opening: float | None = None,
         on_send: Callable[[], None] | None = None,
+        on_reply: Callable[[Response], None] | None = None,
     ) -> T:
         """Make one attempt, without waiting for the limiter, and return its result.
 
         Args:
             operation: what to do.
             budget: bounds the attempt.
+            number: which attempt it is, from 1.
             opening: seconds until it is too late to begin sending.
             on_send: called just before the first byte may leave.
+            on_reply: called with the reply, before it is read.
         """
-        request = operation.request
         started = asyncio.get_running_loop().time()
         limits = attempt_limits(self.timeouts, logs_in=operation.logs_in, opening=opening, total=budget.left())
-        outcome = "cancelled"
+        response: Response | None = None
+        outcome: object = None
         try:
             response = await self._send(operation, limits, on_send)
-            outcome = str(response.status)
-            return operation.interpret(response)
-        except BelvoLinksError as error:
-            outcome = f"{outcome} {type(error).__name__}" if outcome != "cancelled" else type(error).__name__
+            if on_reply is not None:
+                on_reply(response)
+            outcome = result = operation.interpret(response)
+            return result
+        except BaseException as error:
+            outcome = error
             raise
         finally:
-            if log.isEnabledFor(logging.DEBUG):
+            if self._watch is not None or log.isEnabledFor(logging.DEBUG):
                 took = asyncio.get_running_loop().time() - started
-                place = mask_path(request.path)
-                log.debug("%s: %s %s: %s (%.3f s)", operation.name, request.method, place, outcome, took)
+                self._report(_attempted(operation, number, response, outcome, took))
+
+    def _report(self, event: Attempted) -> None:
+        if self._watch is not None:
+            self._watch.tell(event)
+        outcome = " ".join(str(part) for part in (event.status, event.error) if part is not None)
+        log.debug("%s: %s %s: %s (%.3f s)", event.call, event.method, event.template, outcome, event.seconds)
 
     async def _send(
         self, operation: Operation[T], limits: AttemptLimits, on_send: Callable[[], None] | None
@@ -164,3 +249,19 @@ class Caller:
         except ResponseLostError as error:
             error.hint = operation.lost_hint
             raise
+
+
+def _attempted(
+    operation: Operation[T], number: int, response: Response | None, outcome: object, took: float
+) -> Attempted:
+    request_id = getattr(outcome, "request_id", None)
+    return Attempted(
+        call=operation.name,
+        number=number,
+        method=operation.request.method,
+        template=template(operation.request),
+        status=None if response is None else response.status,
+        error=type(outcome).__name__ if isinstance(outcome, BaseException) else None,
+        request_id=shown_name(request_id) if isinstance(request_id, str) else None,
+        seconds=took,
+    )

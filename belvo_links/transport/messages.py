@@ -38,6 +38,24 @@ class Repeat(Enum):
 
 
 @attrs.frozen(kw_only=True)
+class Quota:
+    """A limit of the service's on one kind of call, beside the one on all requests (documentation section 13).
+
+    Attributes:
+        name: what is counted: the kind of call, and the link where each has its own.
+        requests: how many.
+        seconds: the length of the window.
+        too_early: the error with which a call is refused that has no room, from the seconds until there may be;
+            ``None`` where a call waits instead.
+    """
+
+    name: str
+    requests: int
+    seconds: float
+    too_early: Callable[[float], Exception] | None = attrs.field(default=None, eq=False, repr=False)
+
+
+@attrs.frozen(kw_only=True)
 class Request:
     """One HTTP request to the service's own origin.
 
@@ -84,6 +102,7 @@ class Operation(Generic[T]):
         logs_in: whether the service logs in at the institution meanwhile, which takes long.
         gone: for deletions, the result when a repeated attempt finds nothing left.
         lost_hint: a sentence for the error when the reply is lost: how to find out what happened.
+        quota: what the service counts of this kind of call, beside all requests.
     """
 
     name: str
@@ -94,3 +113,4 @@ class Operation(Generic[T]):
     logs_in: bool = False
     gone: Callable[[], T] | None = attrs.field(default=None, repr=False)
     lost_hint: str = ""
+    quota: Quota | None = None

@@ -3,13 +3,14 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from belvo_links import BelvoLinks
 from belvo_links.sandbox import Sandbox
-from belvo_links.stores import MemoryStore
+from belvo_links.stores import MemoryStore, PendingStore, PostgresStore, RedisStore, SqliteStore
 from tests.mfa.helpers import client
 
 
@@ -43,6 +44,28 @@ async def box(nothing_left_behind: None) -> AsyncIterator[Sandbox]:
 def store() -> MemoryStore:
     """Give the store of ``belvo``."""
     return MemoryStore()
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
+async def any_store(
+    request: pytest.FixtureRequest, nothing_left_behind: None, tmp_path: Path
+) -> AsyncIterator[PendingStore]:
+    """Give every store in turn."""
+    match request.param:
+        case "memory":
+            yield MemoryStore()
+        case "sqlite":
+            async with SqliteStore(tmp_path / "pending.db") as file:
+                yield file
+        case "redis":
+            url, namespace = map(request.getfixturevalue, ("redis_url", "redis_namespace"))
+            async with RedisStore(url, namespace=namespace) as server:
+                yield server
+        case _:
+            dsn, table = map(request.getfixturevalue, ("postgres_dsn", "postgres_table"))
+            async with PostgresStore(dsn, table=table) as database:
+                await database.create()
+                yield database
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from belvo_links import (
     Link,
     PendingSession,
 )
-from belvo_links.client.shield import finish
 from belvo_links.errors import NotFoundError
 from belvo_links.protocol.mfa import PendingState
 from belvo_links.sandbox import Fault, Sandbox
 from belvo_links.stores import MemoryStore, PendingStore
+from belvo_links.transport.shield import finish
 from tests.mfa import helpers
 from tests.mfa.helpers import GOOD, LINK, LINKS, Slow, arrived, begin, client, completes, register
 

@@ -20,7 +20,7 @@ from belvo_links import (
 from belvo_links.errors import ConnectError, LoopMismatchError
 from belvo_links.protocol.mfa import PendingState
 from belvo_links.sandbox import Fault, Sandbox
-from belvo_links.stores import MemoryStore
+from belvo_links.stores import MemoryStore, PendingStore
 from tests.mfa import helpers
 from tests.mfa.helpers import (
     GOOD,
@@ -41,10 +41,10 @@ from tests.mfa.helpers import (
 LOST = (AlreadyClaimedError, AlreadySettledError)
 
 
-async def test_a_hundred_tasks_send_one_request(box: Sandbox, store: MemoryStore) -> None:
+async def test_a_hundred_tasks_send_one_request(box: Sandbox, any_store: PendingStore) -> None:
     """One gets the link, the others an error that says why nothing was sent, and only one takes a limiter's slot."""
     limiter = Counting()
-    async with client(box, store=store, rate_limit=limiter) as belvo:
+    async with client(box, store=any_store, rate_limit=limiter) as belvo:
         asked = await register(belvo)
         limiter.slots = 0
         outcomes = await asyncio.gather(*(belvo.complete(asked.id, GOOD) for _ in range(100)), return_exceptions=True)
@@ -55,9 +55,11 @@ async def test_a_hundred_tasks_send_one_request(box: Sandbox, store: MemoryStore
 
 @pytest.mark.parametrize("with_round", [True, False])
 @pytest.mark.parametrize("delay", [0.0, 0.02])
-async def test_a_hundred_tasks_never_spend_the_next_challenge(box: Sandbox, with_round: bool, delay: float) -> None:
+async def test_a_hundred_tasks_never_spend_the_next_challenge(
+    box: Sandbox, any_store: PendingStore, with_round: bool, delay: float
+) -> None:
     """When the first is challenged again, those that were called for the same round do not answer the next one."""
-    async with client(box, store=Slow()) as belvo:
+    async with client(box, store=Slow(any_store)) as belvo:
         asked = await register(belvo)
         if delay:
             box.inject(Fault.delay_after(delay), method="PATCH", template=LINKS)
@@ -70,9 +72,9 @@ async def test_a_hundred_tasks_never_spend_the_next_challenge(box: Sandbox, with
     assert sum(isinstance(outcome, AlreadyClaimedError) for outcome in outcomes) == 99
 
 
-async def test_several_clients_on_one_store_send_one_request(box: Sandbox) -> None:
+async def test_several_clients_on_one_store_send_one_request(box: Sandbox, any_store: PendingStore) -> None:
     """Clients know nothing of each other but the store; handles, ids and restored texts all count as one session."""
-    store, limiters = Slow(), [Counting() for _ in range(5)]
+    store, limiters = Slow(any_store), [Counting() for _ in range(5)]
     clients = [client(box, store=store, rate_limit=limiter) for limiter in limiters]
     asked = await register(clients[0])
     text = asked.to_json()
@@ -89,9 +91,9 @@ async def test_several_clients_on_one_store_send_one_request(box: Sandbox) -> No
     assert sum(isinstance(outcome, LOST) for outcome in outcomes) == len(outcomes) - 1
 
 
-async def test_of_two_that_have_both_looked_one_claims(box: Sandbox) -> None:
+async def test_of_two_that_have_both_looked_one_claims(box: Sandbox, any_store: PendingStore) -> None:
     """The claim itself decides: two clients stand behind the limiter with the same record, one loses the swap."""
-    store = MemoryStore()
+    store = any_store
     both = asyncio.Barrier(2)
     limiters = [Counting(), Counting()]
     clients = [client(box, store=store, rate_limit=limiter) for limiter in limiters]

@@ -18,7 +18,7 @@ from belvo_links import (
     StoreError,
 )
 from belvo_links.client import ledger
-from belvo_links.errors import AuthenticationError, LoginError, SealError, StoredFormatError
+from belvo_links.errors import AuthenticationError, LoginError, SealError, SealReason, StoredFormatError
 from belvo_links.protocol.mfa import PendingRecord, PendingState
 from belvo_links.sandbox import Fault, Sandbox
 from belvo_links.stores import MemoryStore
@@ -269,7 +269,7 @@ async def test_a_claim_that_failed_never_releases_somebody_elses(box: Sandbox) -
     assert box.tokens == [GOOD]
 
 
-@pytest.mark.parametrize("error", [StoredFormatError("version 9"), SealError("another key")])
+@pytest.mark.parametrize("error", [StoredFormatError("version 9"), SealError(SealReason.UNKNOWN_KEY)])
 async def test_what_a_store_cannot_read_is_told_as_it_is(box: Sandbox, error: BelvoLinksError) -> None:
     """A look raises it; a reply that is to be recorded is not taken away by it."""
     store = Failing()
