@@ -1,12 +1,23 @@
-"""What drivers of databases need around them: a home in one event loop, and an end to waiting."""
+"""What drivers of databases need around them: a home in one event loop, connections to share, and an end to waiting."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+
+class Closable(Protocol):
+    """A driver's connection."""
+
+    async def close(self) -> None:
+        """Close it."""
+        ...
+
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Closable)
 
 GRACE: Final = 1.0
 """Seconds after which a driver that does not end upon cancellation is cancelled again."""
@@ -72,6 +83,89 @@ class _Home(Generic[T]):
             keeper, self._keeper, self._kept = self._keeper, None, []
             if keeper is not None:
                 await keeper.aclose()
+
+
+class NoConnectionError(TimeoutError):
+    """All connections were in use for too long."""
+
+
+class Connections(Generic[C]):
+    """A pool of connections without tasks of its own: who needs one opens it, and all share what is spare.
+
+    For psycopg, whose pool opens connections in tasks that do not end upon cancellation: where nobody closed the pool,
+    :func:`asyncio.run` would never return.
+
+    Args:
+        connect: opens a connection.
+        is_usable: returns whether one that is spare, or comes back, can still be used. It must not wait.
+        size: how many there may be at once.
+        wait: seconds to wait for one that is free.
+        idle: seconds after which one that nobody has used is not used again: others in between may have dropped it.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[C]],
+        *,
+        is_usable: Callable[[C], bool],
+        size: int,
+        wait: float,
+        idle: float = 300.0,
+    ) -> None:
+        self._connect = connect
+        self._is_usable = is_usable
+        self._wait = wait
+        self._idle = idle
+        self._slots = asyncio.Semaphore(size)
+        self._spare: list[tuple[float, C]] = []
+        self._closed = False
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[C]:
+        """Lend a connection.
+
+        Raises:
+            NoConnectionError: none was free in time.
+        """
+        await self._take_slot()
+        try:
+            connection = await self._spare_one() or await self._connect()
+            try:
+                yield connection
+            finally:
+                if self._is_usable(connection) and not self._closed:
+                    self._spare.append((asyncio.get_running_loop().time(), connection))
+                else:
+                    await connection.close()
+        finally:
+            self._slots.release()
+
+    async def aclose(self) -> None:
+        """Close what is spare; what is lent is closed when it comes back."""
+        self._closed = True
+        while self._spare:
+            _, connection = self._spare.pop()
+            await connection.close()
+
+    async def _take_slot(self) -> None:
+        try:
+            async with asyncio.timeout(self._wait):
+                await self._slots.acquire()
+        except TimeoutError:
+            pass
+        else:
+            return
+        raise NoConnectionError
+
+    async def _spare_one(self) -> C | None:
+        """Return the one that was used last, if it can be used; those that cannot are closed."""
+        now = asyncio.get_running_loop().time()
+        while self._spare:
+            since, connection = self._spare.pop()
+            if now - since < self._idle and self._is_usable(connection):
+                return connection
+            await connection.close()
+        return None
 
 
 async def bounded(work: Coroutine[Any, Any, T], limit: float) -> T:
