@@ -218,7 +218,8 @@ def parse_webhook(
 
     Raises:
         WebhookUnauthorizedError: the header is missing, there twice or none of the accepted ones. Answer 401.
-        WebhookMalformedError: the body is too large or no event; says where, never with a value. Answer 400.
+        WebhookMalformedError: the body is too large or no event; its ``problems`` say where, never with a value.
+            Answer 400.
         ValueError: ``authorization`` is empty, or a value of it cannot be right.
     """
     accepted = _accepted(authorization)
@@ -279,7 +280,7 @@ def _event(fields: Mapping[str, JsonValue]) -> WebhookEvent:
 
 
 def _malformed(*problems: str) -> WebhookMalformedError:
-    return WebhookMalformedError(f"The webhook's body is not an event. [{', '.join(problems)}]")
+    return WebhookMalformedError(problems=problems)
 
 
 # ---------------------------------------------------------------------------------------------------- acting on it

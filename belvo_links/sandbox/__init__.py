@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .state import LinkOverrides
     from .threaded import ThreadedSandbox
     from .triggers import DOCUMENTED_USERS, OWN_TRIGGERS, Trigger
+    from .waiting import WaitingLogin
     from .webhooks import Attempt, Notification, Webhooks
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Switches",
     "ThreadedSandbox",
     "Trigger",
+    "WaitingLogin",
     "Webhooks",
 ]
 
@@ -62,6 +64,7 @@ _HOMES = {
     "Switches": "options",
     "ThreadedSandbox": "threaded",
     "Trigger": "triggers",
+    "WaitingLogin": "waiting",
     "Webhooks": "webhooks",
 }
 

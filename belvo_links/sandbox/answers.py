@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 JsonValue = bool | int | float | str | None | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 JsonObject = Mapping[str, JsonValue]
 Shape = Literal["array", "object", "detail"]
+_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 
 
 @frozen
@@ -68,6 +71,26 @@ def encode(body: JsonValue) -> bytes:
     An ampersand can only stand inside a string, hence the plain replacement.
     """
     return msgspec.json.encode(body).replace(b"&", b"\\u0026")
+
+
+def shifted(answer: Answer, by: timedelta) -> Answer:
+    """The answer with every timestamp in its body moved, as of a service whose clock is wrong."""
+    return evolve(answer, body=_shifted(answer.body, by))
+
+
+def _shifted(value: JsonValue, by: timedelta) -> JsonValue:
+    if isinstance(value, str):
+        return _moved(value, by) if _TIMESTAMP.fullmatch(value) else value
+    if isinstance(value, Mapping):
+        return {name: _shifted(each, by) for name, each in value.items()}
+    if isinstance(value, Sequence):
+        return [_shifted(each, by) for each in value]
+    return value
+
+
+def _moved(timestamp: str, by: timedelta) -> str:
+    moment = datetime.fromisoformat(timestamp) + by
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def login_error(message: str) -> Problem:

@@ -8,14 +8,17 @@ from typing import Literal
 from attrs import field, frozen
 
 from .answers import JsonValue
+from .options import Switches
 
 Kind = Literal[
     "status",
     "status_after",
     "drop_before",
+    "drop_during",
     "drop_after",
     "truncate",
     "delay",
+    "switched",
     "delay_after",
     "slow_body",
     "replace_body",
@@ -25,8 +28,23 @@ AFTER: frozenset[Kind] = frozenset(
     {"status_after", "drop_after", "truncate", "delay_after", "slow_body", "replace_body", "foreign_next"}
 )
 """The faults of requests that have taken their effect."""
+LATER: frozenset[Kind] = frozenset({"drop_during", "delay", "switched"})
+"""The faults that begin before a request takes its effect, which it does all the same."""
 
 _NO_HEADERS: Mapping[str, str] = {}
+_HTML: Mapping[str, str] = {"Content-Type": "text/html"}
+
+
+def _gateway_page(code: int) -> bytes:
+    return f"<html><body><h1>{code} Bad Gateway</h1></body></html>".encode()
+
+
+class EarlyFaultError(Exception):
+    """The step of a script has a fault that begins before the request takes its effect."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.kind)
+        self.fault = fault
 
 
 @frozen
@@ -41,6 +59,7 @@ class Fault:
     body: JsonValue | bytes = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default=_NO_HEADERS, repr=False)
     seconds: float = 0.0
+    switches: Switches | None = None
 
     @classmethod
     def status(cls, code: int, body: JsonValue | bytes = None, *, headers: Mapping[str, str] | None = None) -> Fault:
@@ -57,13 +76,22 @@ class Fault:
     @classmethod
     def html(cls, code: int = 502) -> Fault:
         """Answer like a gateway, with HTML, without processing (documentation section 11.1, shape 4)."""
-        page = f"<html><body><h1>{code} Bad Gateway</h1></body></html>".encode()
-        return cls("status", code=code, body=page, headers={"Content-Type": "text/html"})
+        return cls("status", code=code, body=_gateway_page(code), headers=_HTML)
+
+    @classmethod
+    def html_after(cls, code: int = 502) -> Fault:
+        """Process, then answer like a gateway, with HTML (documentation section 11.1, shape 4)."""
+        return cls("status_after", code=code, body=_gateway_page(code), headers=_HTML)
 
     @classmethod
     def drop_before(cls) -> Fault:
         """Break the connection without processing."""
         return cls("drop_before")
+
+    @classmethod
+    def drop_during(cls, seconds: float = 0.0) -> Fault:
+        """Break the connection, and process so much later (real seconds): the client is told before it is so."""
+        return cls("drop_during", seconds=seconds)
 
     @classmethod
     def drop_after(cls) -> Fault:
@@ -98,9 +126,27 @@ class Fault:
         return cls("foreign_next", body=origin)
 
     @classmethod
+    def switched(cls, switches: Switches) -> Fault:
+        """Process as a simulator with these switches would: another shape, order, session, time of day…
+
+        Of ``clock_skew_seconds`` only what is said is affected: the timestamps of the body, and ``Date``.
+        """
+        return cls("switched", switches=switches)
+
+    @classmethod
     def replace_body(cls, body: bytes) -> Fault:
         """Process and keep the status, but send these bytes as the JSON body."""
         return cls("replace_body", body=body)
+
+
+@frozen
+class WaitingFault:
+    """A fault that waits, and which requests will meet it; ``None`` is any of them, or any number."""
+
+    fault: Fault
+    method: str | None
+    template: str | None
+    times: int | None
 
 
 class FaultScript:
@@ -116,6 +162,11 @@ class FaultScript:
         if times is not None and times < 1:
             raise ValueError("a fault happens at least once")
         self._entries.append(_Entry(fault, method, template, times))
+
+    @property
+    def waiting(self) -> list[WaitingFault]:
+        """What has not been met yet, in the order in which it will be."""
+        return [WaitingFault(entry.fault, entry.method, entry.template, entry.left) for entry in self._entries]
 
     def take(self, method: str, template: str | None) -> Fault | None:
         """The fault that this request meets, if any; the oldest that matches."""

@@ -49,6 +49,7 @@ def _behaviours(area: str, *rows: tuple[str, Ground, str]) -> tuple[Behaviour, .
 FIDELITY: tuple[Behaviour, ...] = (
     *_behaviours(
         "protocol",
+        ("each call answers with the statuses that are documented for it", _D, "9"),
         ("HTTP Basic; wrong keys 401 `authentication_failed`", _D, "2"),
         ("no `Authorization` 401 `not_authenticated`", _I, "2, 20"),
         ("a path without its last slash is 404", _I, "1, 20"),
@@ -87,7 +88,9 @@ FIDELITY: tuple[Behaviour, ...] = (
         ("which resources each bank supports", _I, "11.2, 18.1"),
         ("numbers from 9001 on, web sites, labels and validation messages of institutions", _O, "21"),
         ("a login at an institution that is down 400 `institution_down`", _I, "11.2, 21"),
-        ("user names that begin with `sim_`", _O, "17.3"),
+        ("user names that begin with `sim_`, free of every form, with any password", _O, "17.3"),
+        ("patterns of user names and passwords by product (CPF, CURP, RFC) are not checked", _O, "9.2"),
+        ("no code of `username_type` is refused, but for Iron Bank's `999`", _I, "17.2, 18.2"),
     ),
     *_behaviours(
         "second factor",

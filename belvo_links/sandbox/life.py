@@ -49,8 +49,10 @@ def after_login(world: World, link: StoredLink, operation: Operation) -> StoredL
         link = with_lapse(link)
         # "The next day", of the core resources (documentation section 9.5).
         _later(world, link, INSTITUTIONS[link.institution].core, now + DAY)
-    else:
+    elif link.lapse is None or now < link.lapse.at:
         return link
+    else:  # what the scheduled refresh had waited for has been answered
+        link = evolve(link, lapse=None)
     world.links.put(link)
     world.schedule(link)
     return link

@@ -9,6 +9,7 @@ import base64
 import struct
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 
 SIZE = 25
 CAPACITY = 32
@@ -21,6 +22,7 @@ _SCALE = 4
 Matrix = list[list[bool]]
 
 
+@lru_cache(maxsize=64)  # whoever looks at a waiting login asks again and again
 def qr_png(text: str) -> str:
     """The text as a QR code: a PNG image in base64, the usual ``value`` of a QR challenge (section 10.2)."""
     return base64.b64encode(_png(qr_matrix(text.encode()))).decode()

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Literal, Self, Unpack
+from typing import TYPE_CHECKING, Literal, Self, Unpack
+from urllib.parse import quote
 
 from aiohttp import web
 from attrs import evolve
@@ -22,8 +23,12 @@ from .record import Received
 from .scripts import Step, StepData
 from .server import Server, Service
 from .state import LinkOverrides, Status, StoredLink
+from .waiting import WaitingLogin, waiting_logins
 from .webhooks import Notification, Webhooks
 from .world import World, default_keys
+
+if TYPE_CHECKING:
+    from .control.endpoints import Control
 
 _NO_SWITCHES = Switches()
 
@@ -47,6 +52,8 @@ class Sandbox:
         webhooks: Where webhooks are delivered; without, they are only remembered.
         record_limit: How many requests, tokens and webhooks are remembered, the latest ones; all by default, which
             suits a test and not a server that runs for weeks.
+        control_key: Opens the page at ``/`` and the control endpoints, which show tokens; without one there are none.
+            At least 16 ASCII letters, digits or signs. They need the extra ``[cli]``.
     """
 
     def __init__(
@@ -61,6 +68,7 @@ class Sandbox:
         switches: Switches = _NO_SWITCHES,
         webhooks: Webhooks | None = None,
         record_limit: int | None = None,
+        control_key: str | None = None,
     ) -> None:
         if record_limit is not None and record_limit < 1:
             raise ValueError("a record holds at least one request")
@@ -70,18 +78,31 @@ class Sandbox:
         made_id, made_password = default_keys(seed)
         self._account = self._world.add_account(secret_id or made_id, secret_password or made_password)
         self._service = Service(self._world, self.clock)
+        self._control = None if control_key is None else self._open_control(control_key)
         self._courier = Courier(seed, webhooks)
         self._world.on_notification, self._world.on_work = self._courier.take, self._courier.wake
         self._pump: asyncio.Task[None] | None = None
         self._runner: web.ServerRunner | None = None
         self._url: str | None = None
 
+    def _open_control(self, key: str) -> Control:
+        """Make the page, and remember from now on what happens to links."""
+        from .control.access import Gate, checked_key
+        from .control.endpoints import Control
+        from .control.history import History, WatchedLinks
+
+        world = self._world
+        history = History(lambda: world.moment)
+        world.links, world.on_login = WatchedLinks(history), history.note_login
+        return Control(Gate(key=checked_key(key), host=self._host), self, world, self._service, history)
+
     async def start(self) -> Self:
         """Listen."""
         if self._runner is not None:
             raise RuntimeError("the sandbox is running already")
         # A handler that still waits (a scripted delay) must not delay the end.
-        runner = web.ServerRunner(Server(self._service), shutdown_timeout=0.01)
+        handler = None if self._control is None else self._control.handle
+        runner = web.ServerRunner(Server(self._service, handler), shutdown_timeout=0.01)
         await runner.setup()
         try:
             site = web.TCPSite(runner, self._host, self._port)
@@ -146,6 +167,13 @@ class Sandbox:
         return self._url
 
     @property
+    def page_url(self) -> str:
+        """The address that opens the page: with the control key, so that it is a secret itself; known once started."""
+        if self._control is None:
+            raise RuntimeError("the sandbox was made without control_key, so that it has no page")
+        return f"{self.url}/?key={quote(self._control.gate.key, safe='')}"
+
+    @property
     def secret_id(self) -> str:
         """Secret id of the first account."""
         return self._account.secret_id
@@ -178,6 +206,17 @@ class Sandbox:
     def tokens(self) -> list[str]:
         """Every token received in a Complete, in order, also where the reply was dropped."""
         return self._service.tokens
+
+    @property
+    def served(self) -> int:
+        """How many requests came in all, those that are no longer remembered included."""
+        return self._service.served
+
+    @property
+    def logins(self) -> list[WaitingLogin]:
+        """The logins that wait for a second factor, the latest challenge last: what the users' phones would show."""
+        self._world.settle()
+        return waiting_logins(self._world)
 
     def count(self, method: str | None = None, template: str | None = None) -> int:
         """How many requests came, of this method and path template where they are named."""

@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 
 from . import answers
 from .answers import Problem, RefusalError
-from .faults import AFTER, Fault
+from .faults import AFTER, LATER, EarlyFaultError, Fault
 from .triggers import INPUTLESS, NUMERIC, QR, RIGHT_TOKEN, TEXT, Challenge, ChallengeKind
 
 StepData = Mapping[str, object] | str
@@ -36,8 +36,9 @@ _PROBLEMS: Mapping[str, Problem] = {
 class Step:
     """The answer to one call that logs in, made by the class methods below.
 
-    Such calls are Register, Complete, PUT and the switch to recurrent. Every step may have a fault that spoils the
-    reply after it has taken effect, for instance ``Step.link(fault=Fault.drop_after())``.
+    Such calls are Register, Complete, PUT and the switch to recurrent. Every step may have a fault, for instance
+    ``Step.link(fault=Fault.drop_after())``. With one that leaves the request without effect, such as
+    ``Fault.drop_before()``, the step is over all the same.
     """
 
     kind: Literal["challenge", "wrong_token", "error", "link"]
@@ -127,19 +128,18 @@ class Step:
 class Scripts:
     """The steps that wait for their calls."""
 
-    __slots__ = ("_waiting", "fault")
+    __slots__ = ("_waiting", "fault", "spoils")
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[Step]] = {}
         self.fault: Fault | None = None
         """What spoils the reply to the call that has just taken its step."""
+        self.spoils = True
+        """Whether the faults of steps count; not while the call has one of its own."""
 
     def add(self, name: str, steps: Sequence[Step | StepData]) -> None:
         """Add the steps of a user, or of an institution, after those that wait already."""
         read = [step if isinstance(step, Step) else Step.read(step) for step in steps]
-        for step in read:
-            if step.fault is not None and step.fault.kind not in AFTER:
-                raise ValueError("the fault of a step comes after it has taken effect")
         waiting = self._waiting.get(name, ())
         asked = [step.kind in ("challenge", "wrong_token") for step in (*waiting, *read)]
         for position, step in enumerate((*waiting, *read)):
@@ -155,13 +155,26 @@ class Scripts:
         return None
 
     def take(self, username: str, institution: str) -> Step | None:
-        """The same, which is then done with."""
+        """The same, which is then done with.
+
+        Raises:
+            EarlyFaultError: Its fault comes first.
+        """
         for name in (username, institution):
             if waiting := self._waiting.get(name):
                 step = waiting.popleft()
-                self.fault = step.fault
+                if self.spoils and step.fault is not None:
+                    self._spoil(step, step.fault, waiting)
                 return step
         return None
+
+    def _spoil(self, step: Step, fault: Fault, waiting: deque[Step]) -> None:
+        if fault.kind in AFTER:
+            self.fault = fault
+            return
+        if fault.kind in LATER:
+            waiting.appendleft(evolve(step, fault=None))  # for when the call takes its effect
+        raise EarlyFaultError(fault)
 
     def clear(self) -> None:
         """Forget all that has not been met."""

@@ -10,7 +10,7 @@ import logging
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import cast
@@ -21,9 +21,9 @@ from aiohttp.http_exceptions import BadHttpMethod
 from attrs import evolve
 
 from . import answers
-from .answers import Answer, JsonValue, Problem, RefusalError, encode, error_answer
+from .answers import Answer, JsonValue, Problem, RefusalError, encode, error_answer, shifted
 from .calls import Call
-from .faults import Fault, FaultScript
+from .faults import EarlyFaultError, Fault, FaultScript
 from .filters import parse_query
 from .record import Received, trim
 from .routes import LINKS, ROUTES, find_place
@@ -31,6 +31,7 @@ from .state import Account
 from .validation import Body, parse_body, parse_json
 from .world import World
 
+RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 WINDOW = timedelta(seconds=30)
 """In which the requests are counted (documentation section 13)."""
 _BODIES = frozenset({"POST", "PUT", "PATCH"})
@@ -49,6 +50,8 @@ class Service:
         self._clock = clock
         self.faults = FaultScript()
         self.requests: list[Received] = []
+        self.served = 0
+        """How many requests have come, those that are forgotten included."""
         self.tokens: list[str] = []
         self.failures: list[Exception] = []
         self._window: deque[datetime] = deque()
@@ -105,26 +108,56 @@ class Service:
             body=body,
             at=self._clock(),
         )
+        self.served += 1
         self.requests.append(received)
         trim(self.requests, self.world.record_limit)
         return received
 
     async def _answer(self, request: web.BaseRequest, received: Received, content: bytes) -> web.StreamResponse:
         fault = self.faults.take(received.method, received.template)
-        if fault is None:
+        if fault is not None:
+            return await self._with_fault(request, received, content, fault)
+        scripts = self.world.scripts
+        scripts.spoils = True
+        try:
             answer = self._process(received, content)
-            fault, self.world.scripts.fault = self.world.scripts.fault, None
-            if fault is None:
-                return self._reply(received, answer)
-            return await self._spoil(request, received, answer, fault)
-        if fault.kind == "drop_before":
-            return _broken(request)
-        if fault.kind == "status":
-            return self._scripted(received, fault)
-        if fault.kind == "delay":
-            await asyncio.sleep(fault.seconds)
-        answer = self._process(received, content)
-        self.world.scripts.fault = None  # one fault at a time: the injected one
+        except EarlyFaultError as early:
+            fault = early.fault
+        else:
+            fault, scripts.fault = scripts.fault, None
+            return (
+                self._reply(received, answer) if fault is None else await self._spoil(request, received, answer, fault)
+            )
+        return await self._with_fault(request, received, content, fault, counted=True)
+
+    async def _with_fault(
+        self, request: web.BaseRequest, received: Received, content: bytes, fault: Fault, *, counted: bool = False
+    ) -> web.StreamResponse:
+        """Answer a request whose fault is known before it takes its effect."""
+        switches = self.world.switches
+        match fault.kind:
+            case "drop_before":
+                return _broken(request)
+            case "status":
+                return self._scripted(received, fault)
+            case "drop_during":
+                _broken(request)
+                await asyncio.sleep(fault.seconds)
+            case "delay":
+                await asyncio.sleep(fault.seconds)
+            case "switched" if fault.switches is not None:
+                switches = fault.switches
+            case _:
+                pass
+        own, self.world.switches = self.world.switches, switches
+        self.world.scripts.spoils = False  # one fault at a time
+        try:
+            answer = self._process(received, content, counted=counted)
+        finally:
+            self.world.switches = own
+        if fault.kind == "switched":
+            skew = timedelta(seconds=switches.clock_skew_seconds - own.clock_skew_seconds)
+            return self._reply(received, shifted(answer, skew), skew=skew)
         return await self._spoil(request, received, answer, fault)
 
     async def _spoil(
@@ -132,7 +165,7 @@ class Service:
     ) -> web.StreamResponse:
         """Reply to a request that has taken its effect, as the fault says."""
         match fault.kind:
-            case "drop_after":
+            case "drop_after" | "drop_during":
                 return _broken(request)
             case "status_after":
                 return self._scripted(received, fault)
@@ -151,9 +184,10 @@ class Service:
                 pass
         return self._reply(received, answer)
 
-    def _process(self, received: Received, content: bytes) -> Answer:
+    def _process(self, received: Received, content: bytes, *, counted: bool = False) -> Answer:
         try:
-            self._throttle()
+            if not counted:
+                self._throttle()
             return self._call(received, content)
         except RefusalError as refusal:
             return self._refuse(refusal)
@@ -224,11 +258,13 @@ class Service:
             return self._reply(received, evolve(answer, headers=fault.headers))
         return self._reply(received, Answer(fault.code, fault.body, fault.headers))
 
-    def _reply(self, received: Received, answer: Answer, *, content: bytes | None = None) -> web.Response:
+    def _reply(
+        self, received: Received, answer: Answer, *, content: bytes | None = None, skew: timedelta = timedelta()
+    ) -> web.Response:
         self._finish(received, answer.status)
         response = _response(answer, content)
         # The service's time, as in everything that it says.
-        response.headers["Date"] = format_datetime(self.world.clock(), usegmt=True)
+        response.headers["Date"] = format_datetime(self.world.clock() + skew, usegmt=True)
         return response
 
     def _finish(self, received: Received, status: int) -> None:
@@ -340,10 +376,10 @@ class _Connection(web.RequestHandler):
 
 
 class Server(web.Server):
-    """aiohttp's low-level server: one handler for every method and path."""
+    """aiohttp's low-level server: one handler for every method and path, the service's own by default."""
 
-    def __init__(self, service: Service) -> None:
-        super().__init__(service.handle)
+    def __init__(self, service: Service, handler: RequestHandler | None = None) -> None:
+        super().__init__(service.handle if handler is None else handler)
         self._service = service
 
     def __call__(self) -> web.RequestHandler:

@@ -1,8 +1,9 @@
 """User names that make something happen: the documented ones, and ours, clearly apart.
 
 ``DOCUMENTED_USERS`` are the sandbox credentials of documentation sections 17.2 and 17.3. ``OWN_TRIGGERS``
-begin with ``sim_``, work at every institution, are free of its form rules, and exist nowhere but in this
-simulator: they reach what the documents name but give no credential for.
+begin with ``sim_``, work at every institution with any password that is not blank, are free of its form rules and of
+its further credentials, and exist nowhere but in this simulator: they reach what the documents name but give no
+credential for.
 """
 
 from __future__ import annotations

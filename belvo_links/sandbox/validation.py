@@ -103,7 +103,7 @@ def text(
             return "min_length", f"Ensure this field has at least {shortest} characters."
         if longest is not None and len(value) > longest:
             return "max_length", f"Ensure this field has no more than {longest} characters."
-        if pattern is not None and re.fullmatch(pattern, value) is None:
+        if pattern is not None and re.fullmatch(pattern, value, re.ASCII) is None:
             return "invalid", message
         return None
 

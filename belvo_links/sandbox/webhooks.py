@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import zlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen, mutable, validators
 
+from .address import is_loopback
 from .answers import INVALID_CREDENTIALS, TOKEN_REQUIRED_TEXT, JsonValue
 from .state import StoredLink
 
@@ -42,15 +42,8 @@ class Webhooks:
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("webhooks are delivered to an http or https address")
-        if not self.allow_remote and not _is_loopback(parts.hostname):
+        if not self.allow_remote and not is_loopback(parts.hostname):
             raise ValueError("webhooks are delivered to this machine only, unless allow_remote=True")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @frozen

@@ -218,7 +218,7 @@ PLANTED: tuple[tuple[str, str, str], ...] = (
 
 NEAREST: Mapping[str, Sequence[str]] = {
     "answers.py": ("protocol", "listing", "every_fault"),
-    "calls.py": ("link_calls", "complete", "register", "listing", "triggers", "switches", "institutions"),
+    "calls.py": ("link_calls", "complete", "register", "listing", "triggers", "switches", "institutions", "webhooks"),
     "catalogue.py": ("institutions",),
     "columns.py": ("filtering", "listing"),
     "delivery.py": ("webhooks",),

@@ -151,6 +151,21 @@ async def test_confirming_leads_on_to_the_next_challenge(api: Any, box: Any) -> 
     assert challenge["status"] == "unconfirmed"
 
 
+@pytest.mark.parametrize("how", ["confirmed", "early"])
+async def test_each_of_two_confirmations_is_waited_for(api: Any, box: Any, how: str) -> None:
+    """Neither that the first was given nor that it was asked for too early counts for the second."""
+    box.script("my_user", [{"challenge": "inputless"}, {"challenge": "inputless"}])
+    challenge = await api.challenge("my_user")
+    if how == "confirmed":
+        box.confirm(challenge["link"])
+    else:
+        challenge = (await api.complete(challenge, None)).body[0]
+    second = (await api.complete(challenge, None)).body[0]
+    early = await api.complete(second, None)
+    assert early.status == 428
+    assert (await api.complete(early.body[0], None)).status == 201
+
+
 async def test_an_early_complete_can_be_refused(open_api: Callable[[Sandbox], Any]) -> None:
     """By switch it is a `login_error`, and the session is over."""
     async with Sandbox(switches=Switches(early_complete="login_error")) as box:
@@ -231,5 +246,8 @@ async def test_switches_shape_every_428(open_api: Callable[[Sandbox], Any], swit
 async def test_deleting_the_link_ends_its_sessions(api: Any, box: Any) -> None:
     """A Complete for a link that is gone is `session_expired`."""
     challenge = await api.challenge("sim_mfa_text")
+    assert [login.link_id for login in box.logins] == [challenge["link"]]
     box.remove_link(challenge["link"])
     assert (await api.complete(challenge)).code == "session_expired"
+    assert box.logins == []
+    assert box._world.sessions == {}

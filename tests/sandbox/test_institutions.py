@@ -56,6 +56,8 @@ async def test_mfa_banks_take_a_token_in_their_form(api: Any) -> None:
     assert [field["name"] for field in fields] == ["username", "password", "token"]
     assert (fields[2]["validation"], fields[2]["optional"]) == (r"^\d{6}$", True)
     assert "optional" not in fields[0]
+    features = [(await api("GET", f"/api/institutions/{number}/")).body["features"] for number in (1004, 1014)]
+    assert [[feature["name"] for feature in each] for each in features] == [[], ["token_required"]]
 
 
 async def test_open_finance_says_so(api: Any) -> None:

@@ -371,6 +371,7 @@ def test_the_cooldown_counts_in_begun_minutes(ago: int | None, left: int | None)
         ([60, 30, 1], None),
         ([90, 59, 58, 0], 1),
         ([0, 0, 0], 60),
+        ([59, 58, 57, 0], 2),
     ],
 )
 def test_the_delete_window_slides(ago: list[int], wait: int | None) -> None:

@@ -1,6 +1,7 @@
 """Register: what is stored, what is refused (documentation section 9.2)."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -47,6 +48,15 @@ async def test_the_same_person_has_the_same_institution_user_id(api: Any) -> Non
     """Two links of one user at one institution share it; another user has another."""
     ids = [(await api.register(user)).body["institution_user_id"] for user in ("ana", "ana", "bea")]
     assert ids[0] == ids[1] != ids[2]
+    elsewhere = (await api.register("ana", institution="erebor_co_retail")).body["institution_user_id"]
+    assert elsewhere != ids[0]
+
+
+async def test_the_longest_and_the_shortest_are_taken(api: Any) -> None:
+    """16 characters for a bank's user, 3 to 256 for the caller's own id (sections 9.2 and 17.1)."""
+    for external_id in ("abc", "x" * 256):
+        reply = await api.register("u" * 16, "p" * 16, external_id=external_id)
+        assert (reply.status, reply.body["external_id"]) == (201, external_id)
 
 
 @pytest.mark.parametrize("external_id", ["ana@example.com", "123.456.789-09", "12345678909", None])
@@ -102,7 +112,9 @@ async def test_the_first_fields_are_checked_together(api: Any, body: Any, codes:
         ("credentials_storage", "366d", "invalid"),
         ("credentials_storage", "0d", "invalid"),
         ("stale_in", "90", "invalid"),
+        ("stale_in", "\u0669\u0660d", "invalid"),  # digits, and none of those that are meant
         ("username2", "", "blank"),
+        ("username2", " ", "blank"),
         ("fetch_historical", "yes", "invalid"),
         ("certificate", "%%", "invalid"),
         ("certificate", 7, "invalid"),
@@ -118,6 +130,29 @@ async def test_a_bad_value_names_its_field(api: Any, field: str, value: object, 
         body["private_key"] = "a2V5"
     reply = await api("POST", "/api/links/", body)
     assert (reply.status, reply.codes) == (400, [(code, field)])
+
+
+async def test_ids_are_random_ones(api: Any) -> None:
+    """UUIDs of version 4 (section 4)."""
+    link = (await api.register()).body
+    assert [UUID(link[name]).version for name in ("id", "created_by")] == [4, 4]
+
+
+async def test_a_link_is_written_in_the_usual_order(api: Any) -> None:
+    """That of real payloads (section 7), which nobody may rely on and people read."""
+    assert list((await api.register()).body) == [
+        *(
+            "id",
+            "institution",
+            "access_mode",
+            "status",
+            "refresh_rate",
+            "created_by",
+            "last_accessed_at",
+            "external_id",
+        ),
+        *("created_at", "institution_user_id", "credentials_storage", "stale_in", "fetch_resources"),
+    ]
 
 
 async def test_certificate_and_private_key_come_together(api: Any) -> None:

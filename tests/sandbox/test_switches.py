@@ -60,13 +60,23 @@ async def test_the_whole_api_may_have_a_limit(open_api: Any) -> None:
             assert (await api("GET", path)).status == 200
         box.advance(seconds=20)
         assert (await api.other_account()("GET", "/api/")).status == 200
-        reply = await api("GET", "/api/links/")
+        reply = await api("GET", "/api/links/", listed=False)
         assert (reply.status, reply.code, reply.headers["Retry-After"]) == (429, "throttled", "10")
         box.advance(seconds=10)
-        assert [(await api("GET", "/api/links/")).status for _ in range(3)] == [200, 200, 429]
+        assert [(await api("GET", "/api/links/", listed=False)).status for _ in range(3)] == [200, 200, 429]
     async with Sandbox(switches=Switches(request_limit=1, retry_after=False)) as box:
-        replies = [await open_api(box)("GET", "/api/links/") for _ in range(2)]
+        replies = [await open_api(box)("GET", "/api/links/", listed=False) for _ in range(2)]
         assert "Retry-After" not in replies[1].headers
+
+
+async def test_the_limit_that_the_documents_name(open_api: Any) -> None:
+    """80 requests in 30 seconds (section 13)."""
+    async with Sandbox(clock=lambda: START, switches=Switches(request_limit=80)) as box:
+        api = open_api(box)
+        statuses = [(await api("GET", "/api/", listed=False)).status for _ in range(81)]
+        assert statuses == [200] * 80 + [429]
+        box.advance(seconds=30)
+        assert (await api("GET", "/api/")).status == 200
 
 
 async def test_a_listing_may_be_in_another_order(open_api: Any) -> None:

@@ -78,6 +78,18 @@ async def test_links_lapse_at_a_refresh(api: Any, box: Any, username: str, days:
     assert box.link(link_id)["status"] == "valid"
 
 
+async def test_a_link_that_requires_a_token_is_mended_by_a_refresh_with_one(api: Any, box: Any) -> None:
+    """Whoever answers the challenge of the refresh gets a valid link, which stays so."""
+    link_id = await api.link_id("sim_lapse_token")
+    box.advance(days=8)
+    [asked] = (await api("POST", f"/api/links/{link_id}/refresh/", {})).body
+    answer = {"session": asked["session"], "link": link_id, "token": "111111"}
+    assert (await api("PATCH", "/api/links/", answer)).body["status"] == "valid"
+    box.advance(days=8)
+    assert box.link(link_id)["status"] == "valid"
+    assert box.link(link_id)["last_accessed_at"] == _after(days=15)
+
+
 async def test_a_single_link_does_not_lapse(api: Any, box: Any) -> None:
     """Nobody refreshes it; a link that lapses is not looked at in the meantime."""
     link_id = await api.link_id("sim_lapse_token", access_mode="single")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from belvo_links.sandbox import OWN_TRIGGERS
+from belvo_links.sandbox import INSTITUTIONS, OWN_TRIGGERS
 
 OTHER_SHAPES = {"sim_legacy_428", "sim_bare_428", "sim_string_expiry"}
 ERRORS = {
@@ -31,6 +31,24 @@ AT_ONCE = {
     *("sim_mfa_update", "sim_mfa_detail", "sim_mfa_delete", "sim_mfa_refresh"),
     *("sim_403_link", "sim_lapse_token", "sim_lapse_invalid", "sim_lapse_later"),
 }
+
+
+@pytest.mark.parametrize("username", sorted({*OWN_TRIGGERS, "sim_somebody_else"} - {"sim_too_many_once"}))
+async def test_ours_work_everywhere_with_any_password(api: Any, username: str) -> None:
+    """Free of every institution's form: no rule for the password, no further credentials; none where none is wanted."""
+    others = 201 if username in AT_ONCE or username not in OWN_TRIGGERS else 428
+    expected = ERRORS.get(username, (others, ""))[0]
+    for institution in INSTITUTIONS.values():
+        body = {"institution": institution.name, "username": username}
+        password = {"password": "A quite ordinary pass-phrase!"}
+        checked = username not in OTHER_SHAPES
+        assert (await api("POST", "/api/links/", {**body, **password}, checked=checked)).status == expected
+        bare = await api("POST", "/api/links/", body, checked=checked)
+        if institution.needs_password:
+            assert bare.codes == [("required", "password")]
+        else:
+            assert bare.status == expected
+    assert (await api.register(username, " ")).codes == [("blank", "password")]
 
 
 @pytest.mark.parametrize("username", ERRORS)

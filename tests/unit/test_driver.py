@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from belvo_links.transport import driver
-from belvo_links.transport.driver import PerLoop, bounded
+from belvo_links.transport.driver import Connections, NoConnectionError, PerLoop, bounded
 
 
 class Pool:
@@ -97,6 +97,124 @@ def test_what_belonged_to_a_loop_that_was_just_closed_is_forgotten() -> None:
     loop.close()
     assert asyncio.run(kept.get()) == 2
     assert len(kept._homes) == 1
+
+
+class Line:
+    """Stands for a connection."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.usable = True
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Exchange:
+    """Opens lines.
+
+    Attributes:
+        made: all of them.
+        fails: whether the next one fails.
+    """
+
+    def __init__(self) -> None:
+        self.made: list[Line] = []
+        self.fails = False
+
+    async def connect(self) -> Line:
+        await asyncio.sleep(0)
+        if self.fails:
+            raise OSError
+        self.made.append(Line())
+        return self.made[-1]
+
+
+def connections_of(exchange: Exchange, **options: float) -> Connections[Line]:
+    return Connections(exchange.connect, is_usable=lambda line: line.usable, size=2, **{"wait": 0.01} | options)
+
+
+async def test_connections_are_used_again_and_are_no_more_than_allowed() -> None:
+    exchange = Exchange()
+    connections = connections_of(exchange)
+    async with connections.connection() as first:
+        pass
+    async with connections.connection() as again, connections.connection() as second:
+        assert again is first
+        assert second is not first
+        with pytest.raises(NoConnectionError):
+            async with connections.connection():
+                pass
+    assert len(exchange.made) == 2
+    async with connections.connection():
+        pass
+    await connections.aclose()
+    assert [line.closed for line in exchange.made] == [True, True]
+
+
+async def test_a_connection_that_cannot_be_used_is_closed_and_replaced() -> None:
+    """Whether that shows when it comes back, or when it is to be lent again."""
+    exchange = Exchange()
+    connections = connections_of(exchange)
+    async with connections.connection() as first:
+        first.usable = False
+    assert first.closed
+    async with connections.connection() as second:
+        pass
+    second.usable = False
+    async with connections.connection() as third:
+        assert second.closed
+        assert third not in (first, second)
+    await connections.aclose()
+
+
+async def test_an_error_gives_the_connection_back() -> None:
+    exchange = Exchange()
+    connections = connections_of(exchange)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            await _fail(connections)
+    assert len(exchange.made) == 1
+    await connections.aclose()
+
+
+async def _fail(connections: Connections[Line]) -> None:
+    async with connections.connection():
+        raise ZeroDivisionError
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used_again() -> None:
+    exchange = Exchange()
+    connections = connections_of(exchange, idle=0.0)
+    async with connections.connection() as first:
+        pass
+    async with connections.connection() as second:
+        assert first.closed
+        assert second is not first
+    await connections.aclose()
+
+
+async def test_connecting_that_fails_takes_nobodys_place() -> None:
+    exchange = Exchange()
+    connections = connections_of(exchange)
+    exchange.fails = True
+    for _ in range(3):
+        with pytest.raises(OSError):
+            async with connections.connection():
+                pass
+    exchange.fails = False
+    async with connections.connection(), connections.connection():
+        pass
+    await connections.aclose()
+
+
+async def test_what_is_lent_while_the_pool_is_closed_is_closed_when_it_comes_back() -> None:
+    exchange = Exchange()
+    connections = connections_of(exchange)
+    async with connections.connection() as line:
+        await connections.aclose()
+        assert not line.closed
+    assert line.closed
 
 
 async def test_work_in_time_gives_its_result_or_its_error() -> None:

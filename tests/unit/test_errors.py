@@ -41,6 +41,7 @@ from belvo_links.errors import (
     RefreshCooldownError,
     RequestTimeoutError,
     ResponseLostError,
+    RunFileError,
     ScanAssumptionError,
     SealError,
     SealReason,
@@ -340,6 +341,7 @@ WORDING: list[tuple[BelvoLinksError, str]] = [
         "The sealed text is genuine, but the time to use it is over; start again. [pending ps_1]",
     ),
     (ScanAssumptionError(), "The listing breaks an assumption that a complete scan rests on."),
+    (RunFileError(), "The file of an audit's run cannot be used."),
     (IllegalTransitionError(), "The event is not allowed in this state; nothing was changed."),
     (
         LoopMismatchError(),
