@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from attrs import frozen
 
 from belvo_links.sandbox.answers import JsonObject, JsonValue
 from belvo_links.sandbox.faults import Fault
+from belvo_links.sandbox.options import Switches
 from belvo_links.sandbox.scripts import StepData
 from belvo_links.sandbox.state import timestamp
 
@@ -170,17 +171,32 @@ def _slow(make: Callable[[float], Fault]) -> Callable[[Fields], Fault]:
     return made
 
 
+def _switches(fields: Fields) -> Switches:
+    """Other switches for one request, as an object of names and values."""
+    given = fields.get("switches")
+    if not isinstance(given, Mapping) or not given:
+        raise ActionError("switches is an object of switches and their values")
+    try:
+        return Switches(**cast(dict[str, Any], dict(given)))
+    except (TypeError, ValueError):  # its words would quote what was given
+        pass
+    raise ActionError("switches has an unknown name, or a value that is none of its own")
+
+
 _FAULTS: Mapping[str, Callable[[Fields], Fault]] = {
     "status": _fault_of_status(after=False),
     "status_after": _fault_of_status(after=True),
     "html": lambda fields: Fault.html(),
+    "html_after": lambda fields: Fault.html_after(),
     "drop_before": lambda fields: Fault.drop_before(),
+    "drop_during": lambda fields: Fault.drop_during(),
     "drop_after": lambda fields: Fault.drop_after(),
     "truncate": lambda fields: Fault.truncate(),
     "delay": _slow(Fault.delay),
     "delay_after": _slow(Fault.delay_after),
     "slow_body": _slow(Fault.slow_body),
     "foreign_next": lambda fields: Fault.foreign_next(),
+    "switched": lambda fields: Fault.switched(_switches(fields)),
     "replace_body": lambda fields: Fault.replace_body(_text(fields, "body").encode()),
 }
 
