@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from belvo_links.sandbox import Sandbox
+from belvo_links.stores import PostgresStore
 from tests.processes.crew import PROVING, Crew
+from tests.processes.place import Place
+from tests.servers import PrivateRedis
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,10 +36,24 @@ async def box() -> AsyncIterator[Sandbox]:
         yield box
 
 
+@pytest.fixture(params=["sqlite", "redis", "postgres"])
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Say where an empty store is that processes can share, and that loses nothing that it has acknowledged."""
+    if request.param == "sqlite":
+        return Place("sqlite", str(tmp_path / "pending.db"))
+    if request.param == "redis":
+        server: PrivateRedis = request.getfixturevalue("private_redis")  # the usual one may lose claims
+        return Place("redis", server.url, "processes")
+    place = Place("postgres", request.getfixturevalue("postgres_dsn"), request.getfixturevalue("postgres_table"))
+    async with PostgresStore(place.address, table=place.name) as store:
+        await store.create()
+    return place
+
+
 @pytest.fixture
-async def crew(box: Sandbox, tmp_path: Path) -> AsyncIterator[Crew]:
-    """Worker processes on one SQLite file, none of which outlives the test."""
-    crew = Crew(box, tmp_path / "pending.db")
+async def crew(box: Sandbox, place: Place) -> AsyncIterator[Crew]:
+    """Worker processes on one store, none of which outlives the test."""
+    crew = Crew(box, place)
     try:
         yield crew
     finally:

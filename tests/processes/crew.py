@@ -1,4 +1,4 @@
-"""Worker processes that share one SQLite file, and what the simulator has seen of them."""
+"""Worker processes that share one store, and what the simulator has seen of them."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ import attrs
 
 from belvo_links import BelvoLinks, Credentials, Link, PendingSession, Timeouts
 from belvo_links.sandbox import Sandbox
-from belvo_links.stores import SqliteStore
+from tests.processes.place import Place
 
 PROVING = os.environ.get("BELVO_LINKS_PROVE") == "1"
 """Whether to run in full size."""
@@ -52,7 +52,7 @@ async def until(reached: Callable[[], bool], patience: float = PATIENCE) -> bool
 
 
 class Worker:
-    """One process of `worker.py`. It does what it is told, one order after the other.
+    """One process of `worker`. It does what it is told, one order after the other.
 
     Attributes:
         process: the process.
@@ -93,11 +93,11 @@ class Worker:
 class Crew:
     """Processes on one store, and the client of this process on the same store."""
 
-    def __init__(self, box: Sandbox, path: Path) -> None:
+    def __init__(self, box: Sandbox, place: Place) -> None:
         self.box = box
-        self.path = path
+        self.place = place
         self.belvo = BelvoLinks.from_env(
-            box.env, store=SqliteStore(path), rate_limit=None, timeouts=TIMEOUTS, clock=box.clock
+            box.env, store=place.open(), rate_limit=None, timeouts=TIMEOUTS, clock=box.clock
         )
         self._workers: list[Worker] = []
 
@@ -111,14 +111,15 @@ class Crew:
     async def _start(self) -> Worker:
         # The keys go through the environment and everything else through the pipe: others can read an argv.
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "error", str(Path(__file__).with_name("worker.py"))),
+            *(sys.executable, "-W", "error", "-m", "tests.processes.worker"),
+            cwd=Path(__file__).parents[2],
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=os.environ | self.box.env,
         )
         worker = Worker(process)
         self._workers.append(worker)
-        worker.tell(store=str(self.path), timeouts=attrs.asdict(TIMEOUTS))
+        worker.tell(place=attrs.asdict(self.place), timeouts=attrs.asdict(TIMEOUTS))
         return worker
 
     async def dismiss(self) -> None:

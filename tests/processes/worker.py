@@ -27,14 +27,15 @@ from belvo_links import (
     ResponseLostError,
     Timeouts,
 )
-from belvo_links.stores import SqliteStore
+from belvo_links.stores import PendingStore
+from tests.processes.place import Place
 
 TOKEN = "111111"
 PAUSE = 0.05
 UNSETTLED = (PendingState.AWAITING, PendingState.SUBMITTING, PendingState.INDETERMINATE)
 
 
-class FatalStore(SqliteStore):
+class FatalStore:
     """Kills its process at a chosen moment of a submission.
 
     Attributes:
@@ -47,11 +48,19 @@ class FatalStore(SqliteStore):
     slow = 0.0
     aloud = False
 
+    def __init__(self, inner: PendingStore) -> None:
+        self.insert = inner.insert
+        self.load = inner.load
+        self.iterate = inner.iterate
+        self.purge = inner.purge
+        self.aclose = inner.aclose
+        self._swap = inner.swap
+
     async def swap(self, old: PendingRecord, new: PendingRecord, *, lease: float | None = None) -> bool:
         event = "the outcome is recorded" if lease is None else "the claim"
         self._die(f"before {event}")
         await asyncio.sleep(random.random() * self.slow)
-        swapped = await super().swap(old, new, lease=lease)
+        swapped = await self._swap(old, new, lease=lease)
         self._die(f"after {event}")
         if swapped and self.aloud:
             say(["moved" if lease is None else "claimed", old.link_id, old.round])
@@ -122,7 +131,7 @@ async def bring_to_its_end(pending: PendingSession, aside: set[str]) -> str:
 
 async def main() -> None:
     setup = json.loads(sys.stdin.readline())
-    store = FatalStore(setup["store"])
+    store = FatalStore(Place(**setup["place"]).open())
     timeouts = Timeouts(**setup["timeouts"])
     async with BelvoLinks.from_env(store=store, rate_limit=None, timeouts=timeouts) as belvo:
         say("ready")
