@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         InstitutionError,
         InvalidFieldsError,
         InvalidLinkError,
+        JournalError,
         LoginError,
         LoginReason,
         LoopMismatchError,
@@ -47,8 +48,10 @@ if TYPE_CHECKING:
         RefreshCooldownError,
         RequestTimeoutError,
         ResponseLostError,
+        RunFileError,
         ScanAssumptionError,
         SealError,
+        SealReason,
         ServerError,
         SessionExpiredError,
         StoredFormatError,
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
         TooManySessionsError,
         TransportError,
         UnconfirmedLinkError,
+        UndrawableQrError,
         UnexpectedResponseError,
         UnsupportedOperationError,
         WebhookError,
@@ -87,6 +91,7 @@ if TYPE_CHECKING:
     from belvo_links.transport.limit import RateLimit
     from belvo_links.transport.limiter import LocalLimiter
     from belvo_links.transport.messages import Lane
+    from belvo_links.transport.observe import Observer
     from belvo_links.transport.retry import RetryPolicy
     from belvo_links.transport.timeouts import Timeouts
     from belvo_links.wire import ABSENT, Absent, JsonValue, MaybeAbsent
@@ -123,6 +128,7 @@ __all__ = [
     "InstitutionError",
     "InvalidFieldsError",
     "InvalidLinkError",
+    "JournalError",
     "JsonValue",
     "Lane",
     "Limiter",
@@ -141,6 +147,7 @@ __all__ = [
     "MfaError",
     "MfaRequiredError",
     "NotFoundError",
+    "Observer",
     "PartialPage",
     "PendingNotFoundError",
     "PendingRecord",
@@ -158,8 +165,10 @@ __all__ = [
     "Resource",
     "ResponseLostError",
     "RetryPolicy",
+    "RunFileError",
     "ScanAssumptionError",
     "SealError",
+    "SealReason",
     "Secret",
     "ServerError",
     "SessionExpiredError",
@@ -170,6 +179,7 @@ __all__ = [
     "TooManySessionsError",
     "TransportError",
     "UnconfirmedLinkError",
+    "UndrawableQrError",
     "UnexpectedResponseError",
     "UnsupportedOperationError",
     "Waiting",
@@ -190,14 +200,14 @@ _NAMES = {
         "BadRequestError BelvoLinksError ChallengeAbandonedError ClientClosedError "
         "ConflictError ConnectError ErrorItem IllegalTransitionError "
         "IndeterminateOutcomeError InstitutionError InvalidFieldsError InvalidLinkError "
-        "LoginError LoginReason LoopMismatchError MalformedChallengeError "
+        "JournalError LoginError LoginReason LoopMismatchError MalformedChallengeError "
         "MfaError MfaRequiredError NotFoundError PendingNotFoundError "
         "PermissionDeniedError PoolTimeoutError RateLimitedError RefreshCooldownError "
-        "RequestTimeoutError ResponseLostError ScanAssumptionError SealError "
+        "RequestTimeoutError ResponseLostError RunFileError ScanAssumptionError SealError SealReason "
         "ServerError SessionExpiredError StoreError StoredFormatError "
         "TooManyRoundsError TooManySessionsError TransportError UnconfirmedLinkError "
-        "UnexpectedResponseError UnsupportedOperationError WebhookError WebhookMalformedError "
-        "WebhookUnauthorizedError WrongAccountError "
+        "UndrawableQrError UnexpectedResponseError UnsupportedOperationError WebhookError "
+        "WebhookMalformedError WebhookUnauthorizedError WrongAccountError "
     ),
     "belvo_links.protocol.challenge": "Challenge ChallengeAction ChallengeKind",
     "belvo_links.protocol.credentials": "Credentials",
@@ -214,6 +224,7 @@ _NAMES = {
     "belvo_links.transport.limit": "RateLimit",
     "belvo_links.transport.limiter": "LocalLimiter",
     "belvo_links.transport.messages": "Lane",
+    "belvo_links.transport.observe": "Observer",
     "belvo_links.transport.retry": "RetryPolicy",
     "belvo_links.transport.timeouts": "Timeouts",
     "belvo_links.wire": "ABSENT Absent JsonValue MaybeAbsent",

@@ -1,4 +1,4 @@
-"""What every test may use: hypothesis profiles and the mocked HTTP client."""
+"""What every test may use: hypothesis profiles, the mocked HTTP client, and the servers of tests/servers.py."""
 
 import os
 from collections.abc import Iterator
@@ -10,6 +10,17 @@ import aiohttp
 import aioresponses.core
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.servers import (  # noqa: F401  # pytest finds fixtures by their names
+    make_private_redis,
+    postgres_dsn,
+    postgres_table,
+    postgres_template,
+    private_postgres,
+    private_redis,
+    redis_namespace,
+    redis_url,
+)
 
 # `ci` repeats itself exactly, so that a red run can be run again; `prove` searches long, each time elsewhere.
 settings.register_profile(

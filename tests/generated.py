@@ -3,18 +3,31 @@
 ``python -m tests.generated`` writes them anew; ``tests/test_documentation.py`` fails when they differ.
 """
 
+import ast
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 
-from belvo_links import errors
+import attrs
+from prometheus_client import CollectorRegistry, Counter
+
+from belvo_links import SealError, SealReason, errors
+from belvo_links.cli.exits import Exit
 from belvo_links.protocol.mfa import GUARDS, SETTLED, TRANSITIONS, PendingState
 from belvo_links.sandbox import DOCUMENTED_USERS, OWN_TRIGGERS
+from belvo_links.sandbox.control.actions import ACTIONS
+from belvo_links.sandbox.control.reports import faults as waiting_faults
+from belvo_links.sandbox.control.reports import links, logins, requests
 from belvo_links.sandbox.fidelity import fidelity_table, switches_table
+from belvo_links.telemetry.prometheus import _Metrics
 from belvo_links.transport.messages import Repeat
 from belvo_links.transport.retry import REPEATED, Failure
+from belvo_links.transport.watch import METHODS
+from tests.audit import found
 from tests.mfa import table as faults
+from tests.stores import table as store_faults
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -73,15 +86,111 @@ def triggers() -> str:
     return table(["user name", "what happens"], rows)
 
 
+def seal_reasons() -> str:
+    """Render why sealed text is refused."""
+    rows = [(f"`{reason}`", SealError(reason).describe()) for reason in SealReason]
+    return table(["`error.reason`", "what it says"], rows)
+
+
+def control() -> str:
+    """Render the control endpoints of the simulator."""
+    looks = [("GET", f"/_sandbox/{each.__name__}", each) for each in (logins, links, requests, waiting_faults)]
+    acts = [("POST", path, action) for path, (action, _) in ACTIONS.items()]
+    rows = (
+        (f"`{method} {path}`", (each.__doc__ or "").partition("\n")[0].rstrip(".").replace("``", "`"))
+        for method, path, each in (*looks, *acts)
+    )
+    return table(["call", "what it tells or does"], rows)
+
+
+def events() -> str:
+    """Render what an observer is told of."""
+    rows = (
+        (
+            f"`{method}`",
+            f"`{event.__name__}`",
+            summary(event),
+            ", ".join(f"`{each.name}`" for each in attrs.fields(event)),
+        )
+        for event, method in METHODS.items()
+    )
+    return table(["method", "event", "when", "with"], rows)
+
+
+def metrics() -> str:
+    """Render the metrics of Prometheus."""
+    registry = CollectorRegistry()
+    made = vars(_Metrics(registry)).values()
+    rows = (
+        (
+            f"`{each.describe()[0].name}{'_total' if isinstance(each, Counter) else ''}`",
+            each.describe()[0].type,
+            ", ".join(f"`{label}`" for label in each._labelnames),
+            each.describe()[0].documentation,
+        )
+        for each in made
+    )
+    return table(["metric", "type", "labels", "is"], rows)
+
+
+def source(module: str, *names: str) -> Callable[[], str]:
+    """Make what copies functions of the web example, in its own words and order."""
+
+    def copy() -> str:
+        text = (ROOT / "examples" / "web_fastapi" / f"{module}.py").read_text(encoding="utf-8")
+        found = {node.name: node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.AsyncFunctionDef)}
+        pieces = []
+        for node in (found[name] for name in names):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            pieces.append(textwrap.dedent("".join(text.splitlines(keepends=True)[first - 1 : node.end_lineno])))
+        return "```python\n" + "\n\n".join(pieces) + "```\n"
+
+    return copy
+
+
+def checks() -> str:
+    """Render what an audit looks for."""
+    return table(["check", "how grave", "what it finds"], found.table())
+
+
+def exits() -> str:
+    """Render what the exit codes of ``belvo-links audit`` say."""
+    said = {
+        Exit.DONE: "done, and nothing was found that `--fail-on` asks for",
+        Exit.FAILED: "the service, the network or a file failed; with `--checkpoint` the same command goes on",
+        Exit.USAGE: "called wrongly, or without what it needs",
+        Exit.FINDINGS: "there are findings that `--fail-on` asks for",
+        Exit.INCOMPLETE: "the report is there, but links may be missing",
+        Exit.INTERRUPTED: "Ctrl-C or SIGTERM",
+    }
+    return table(["exit code", "what it says"], ([str(int(code)), said[code]] for code in Exit))
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "checks": checks,
+    "exits": exits,
+    "control": control,
     "transitions": transitions,
     "repeats": repeats,
     "error-tree": error_tree,
+    "events": events,
     "faults": faults.markdown,
+    "metrics": metrics,
+    "seal-reasons": seal_reasons,
+    "store-faults": store_faults.faults,
+    "store-outcomes": store_faults.outcomes,
     "users": users,
     "triggers": triggers,
     "switches": switches_table,
     "fidelity": fidelity_table,
+    "web-connect": source("connect", "connect"),
+    "web-whose": source("services", "pending_of"),
+    "web-answer": source("logins", "answer"),
+    "web-live": source("logins", "_changes"),
+    "web-look": source("logins", "look"),
+    "web-update": source("renew", "update"),
+    "web-refresh": source("renew", "refresh"),
+    "web-webhook": source("webhook", "receive", "_read_link"),
 }
 
 # ------------------------------------------------------------------------------------------------- the diagram

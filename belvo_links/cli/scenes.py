@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Final
 
 from belvo_links.cli import processes
+from belvo_links.cli.audited import audited
 from belvo_links.cli.stage import (
     RIGHT,
     Outcome,
@@ -331,6 +332,16 @@ await belvo.refresh(link.id)   # ten minutes later""",
 links = [link async for link in belvo.iterate()]""",
         play=_by_status,
         calls={"Register": 1, "List": 1},
+    ),
+    Scene(
+        name="An audit",
+        said="An audit reads every link once, even while others come and go, says what needs attention and which call"
+        " mends it, and writes a report.",
+        code="""\
+with await audit(belvo) as report:
+    await report.write_html("audit.html")""",
+        play=audited,
+        meanwhile="auditing all links",
     ),
 )
 """The demo, in order."""

@@ -150,6 +150,11 @@ class Core:
         return f"<{type(self).__name__} {self._origin}>"
 
 
+def clock_of(belvo: Core) -> Callable[[], datetime]:
+    """Return the clock that a client goes by; it gives aware UTC."""
+    return belvo._logins.clock  # noqa: SLF001  # a client shows it to this package alone
+
+
 def _limiter(rate_limit: object) -> Limiter | None:
     if rate_limit is None or isinstance(rate_limit, Limiter):
         return rate_limit

@@ -1,52 +1,159 @@
-"""Listing links page by page: a bounded number of pages at once, in order, each link once.
+"""Carrying out a scan: its pages are read some at a time, and handed out with the places of the links that are new.
 
-The pages of one window are read by a task group that ends before any of their links is handed out, so nothing is left
-running when the caller leaves the loop. A page is decoded when its turn comes, and the event loop gets a turn before
-each, so that no stretch of work is longer than one page.
-
-Links are listed newest first, and creation never changes (documentation section 5). A link that is newer than the last
-one handed out was therefore handed out before and has been pushed onto a later page by new ones: it is passed over. So
-no memory of all ids is needed. A page that is not newest first breaks that reasoning and is an error.
+What to ask for and what a reply proves is decided in :mod:`belvo_links.protocol.scan`. Pages that are asked for
+together are read by a task group that ends before any of their links is handed out, so nothing is left running when the
+caller leaves the loop. A page is decoded when its turn comes, and the event loop gets a turn before each, so that no
+stretch of work is longer than one page.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from itertools import islice
-from operator import attrgetter, ge
-from typing import Final, Self, TypeAlias
+from operator import attrgetter
+from typing import Final, Generic, Self, TypeAlias, TypeVar
 
-from belvo_links.errors import NotFoundError, ScanAssumptionError
-from belvo_links.protocol import checks
+import attrs
+
+from belvo_links.errors import NotFoundError, RequestTimeoutError, ScanAssumptionError
 from belvo_links.protocol.models import Link, LinkPage
+from belvo_links.protocol.shown import Shown
+from belvo_links.protocol.windows import Ask, Scan
 
-DecodePage: TypeAlias = Callable[[], LinkPage]
-ReadPage: TypeAlias = Callable[[int], Awaitable[DecodePage]]
+S = TypeVar("S", bound=Scan)
+P = TypeVar("P")
+S_co = TypeVar("S_co", bound=Scan, covariant=True)
 
 _created_at: Final[Callable[[Link], datetime]] = attrgetter("created_at")
+_id: Final[Callable[[Link], str]] = attrgetter("id")
+
+ReadPage: TypeAlias = Callable[[Ask], Awaitable[Callable[[], P]]]
+"""Reads a page, and gives what decodes it."""
+
+
+@attrs.frozen
+class Taken(Generic[S, P]):
+    """A page that a scan has taken.
+
+    Attributes:
+        scan: the scan.
+        page: the page; ``None`` where there was none.
+        places: the places on it of the links that are new.
+    """
+
+    scan: S
+    page: P | None
+    places: Sequence[int]
+
+
+class Reader(Generic[S, P]):
+    """Carries out scans, one after the other. An error leaves it where it was; the next call goes on from there.
+
+    Args:
+        scans: they are made when their turn comes.
+        read: reads a page.
+        show: what a page shows.
+    """
+
+    def __init__(self, scans: Iterable[S], read: ReadPage[P], show: Callable[[P], Shown]) -> None:
+        self._scans = iter(scans)
+        self._read = read
+        self._show = show
+        self._scan: S | None = None
+        # A batch is kept until the next one has been read: replies whose memory is freed before are taken back by the
+        # system page by page, and asked for again.
+        self._batch: Sequence[tuple[Ask, Callable[[], P] | None]] = ()
+        self._taken = 0
+
+    async def next_page(self) -> Taken[S, P] | None:
+        """Return the next page, ``None`` where every scan is complete."""
+        if self._taken < len(self._batch):
+            await asyncio.sleep(0)  # the event loop's turn
+        else:
+            asks = self._plan()
+            if self._scan is None:
+                return None
+            self._batch, self._taken = await self._read_batch(self._scan, asks), 0
+        scan = self._scan
+        if scan is None:  # closed meanwhile
+            return None
+        if not self._batch:  # nothing that the service could answer in time
+            return Taken(scan, None, ())
+        ask, decode = self._batch[self._taken]
+        try:
+            page = None if decode is None else decode()
+        except BaseException:
+            self._batch, self._taken = (), 0  # read again, not decoded again
+            raise
+        self._taken += 1
+        return Taken(scan, page, scan.take(ask, None if page is None else self._show(page)))
+
+    def close(self) -> None:
+        """Drop what was read ahead, and read nothing more."""
+        self._scans, self._scan = iter(()), None
+        self._batch, self._taken = (), 0
+
+    def _plan(self) -> Sequence[Ask]:
+        while True:
+            if self._scan is None:
+                self._scan = next(self._scans, None)
+                if self._scan is None:
+                    return ()
+            if asks := self._scan.plan():
+                return asks
+            self._scan = None
+
+    async def _read_batch(self, scan: S, asks: Sequence[Ask]) -> Sequence[tuple[Ask, Callable[[], P] | None]]:
+        if len(asks) == 1:
+            answers: Sequence[tuple[Ask, Callable[[], P] | None] | None] = [await self._read_one(scan, asks[0])]
+        else:
+            answers = await self._read_together(scan, asks)
+        return [answer for answer in answers if answer is not None]
+
+    async def _read_together(self, scan: S, asks: Sequence[Ask]) -> Sequence[tuple[Ask, Callable[[], P] | None] | None]:
+        failure: BaseException
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._read_one(scan, ask)) for ask in asks]
+            return [task.result() for task in tasks]
+        except BaseExceptionGroup as failures:
+            failure = _first(failures)
+        raise failure
+
+    async def _read_one(self, scan: S, ask: Ask) -> tuple[Ask, Callable[[], P] | None] | None:
+        """Return what decodes a page, or that there is none; nothing at all if a smaller page has to be asked for."""
+        try:
+            return ask, await self._read(ask)
+        except NotFoundError:
+            if ask.slot.page == 1:
+                raise
+            return ask, None
+        except RequestTimeoutError:
+            if not scan.smaller(ask):
+                raise
+            return None
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner = failures.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+def show_page(page: LinkPage) -> Shown:
+    """Return what a page of links shows."""
+    return Shown(count=page.count, moments=list(map(_created_at, page.results)), ids=list(map(_id, page.results)))
 
 
 class LinkIterator:
     """An async iterator of links.
 
     After an error of the network or the service it goes on where it was. Several tasks may share one.
-
-    Args:
-        readers: one per part of the filter; each reads a page by its number, from 1, and gives what decodes it.
-        concurrency: how many pages are read at once.
     """
 
-    def __init__(self, readers: Iterable[ReadPage], *, concurrency: int) -> None:
-        if checks.whole_number("concurrency", concurrency) < 1:
-            msg = "concurrency: give 1 or more"
-            raise ValueError(msg)
-        self._parts: deque[ReadPage] = deque(readers)
-        self._concurrency = concurrency
-        self._part: _Part | None = None
+    def __init__(self, reader: Reader[Scan, LinkPage]) -> None:
+        self._reader = reader
         self._links: deque[Link] = deque()
         self._refilling = asyncio.Lock()
         self._closed = False
@@ -67,142 +174,20 @@ class LinkIterator:
             return self._links.popleft()
 
     async def _refill(self) -> None:
-        if self._part is None:
-            if not self._parts:
-                self._closed = True
-                return
-            self._part = _Part(self._parts.popleft())
         try:
-            links = await self._part.next_links(self._concurrency)
+            taken = await self._reader.next_page()
         except ScanAssumptionError:
             self._closed = True  # what it has passed over cannot be told
             raise
-        if self._closed:  # meanwhile
-            return
-        self._links.extend(links)
-        if self._part.is_done:
-            self._part = None
+        if taken is None:
+            self._closed = True
+        elif taken.page is not None and not self._closed:  # meanwhile
+            links = taken.page.results
+            everything = len(taken.places) == len(links)
+            self._links.extend(links if everything else [links[place] for place in taken.places])
 
     async def aclose(self) -> None:
         """End the iteration; what was read ahead is dropped."""
         self._closed = True
         self._links.clear()
-        self._parts.clear()
-        self._part = None
-
-
-class _Part:
-    """The listing of one filter."""
-
-    def __init__(self, read_page: ReadPage) -> None:
-        self._read_page = read_page
-        self._next_page = 1
-        self._last_page = 1
-        self._oldest: datetime | None = None
-        self._ids_of_oldest: set[str] = set()
-        # A window is kept until the next one has been read: replies whose memory is freed before are taken back by the
-        # system page by page, and asked for again.
-        self._window: Sequence[DecodePage] = ()
-        self._decoded = 0
-        self._may_end = False
-
-    @property
-    def is_done(self) -> bool:
-        """Whether no link is left."""
-        return self._may_end and self._decoded == len(self._window)
-
-    async def next_links(self, concurrency: int) -> Sequence[Link]:
-        """Return the links of the next page that were not returned before; none at all where the list has ended.
-
-        Args:
-            concurrency: how many pages to read at once where none is left.
-        """
-        if self._decoded < len(self._window):
-            await asyncio.sleep(0)  # the event loop's turn
-        else:
-            await self._read_window(concurrency)
-        if not self._window:
-            return ()
-        page = self._window[self._decoded]()  # or raises, and does so again the next time
-        self._decoded += 1
-        fresh = self._fresh(page.results)
-        if self._decoded == len(self._window):
-            self._plan(page)
-        return fresh
-
-    async def _read_window(self, concurrency: int) -> None:
-        """Read the next pages at once. One that is missing is gone since the pages were counted, so the list ends."""
-        numbers = range(self._next_page, min(self._last_page, self._next_page + concurrency - 1) + 1)
-        pages = await self._read_pages(numbers)
-        self._window = [page for page in pages if page is not None]
-        self._decoded = 0
-        self._next_page = numbers[-1] + 1
-        self._may_end = pages[-1] is None
-
-    def _plan(self, last: LinkPage) -> None:
-        """Take from the last page of a window how far to read."""
-        if last.next is None or not last.results:
-            self._may_end = True
-        elif self._next_page == 2:
-            # The service may have lowered the page size, so it is taken from what came.
-            self._last_page = math.ceil(last.count / len(last.results))
-        # New links may have made more pages than were counted; the address of a next one is all that says so. It is
-        # not followed: pages are asked for by number, of our own origin.
-        self._last_page = max(self._last_page, self._next_page)
-
-    async def _read_pages(self, numbers: range) -> list[DecodePage | None]:
-        if len(numbers) == 1:
-            return [await self._read_or_none(numbers[0])]
-        failure: BaseException
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._read_or_none(number)) for number in numbers]
-            return [task.result() for task in tasks]
-        except BaseExceptionGroup as failures:
-            failure = _first(failures)
-        raise failure
-
-    async def _read_or_none(self, number: int) -> DecodePage | None:
-        try:
-            return await self._read_page(number)
-        except NotFoundError:
-            if number == 1:
-                raise
-            return None
-
-    def _fresh(self, links: Sequence[Link]) -> Sequence[Link]:
-        """Return the links of a page that were not returned before."""
-        if not links:
-            return ()
-        moments = list(map(_created_at, links))
-        if not all(map(ge, moments, islice(moments, 1, None))):
-            msg = "The service did not list links newest first, so it cannot be told which were seen."
-            raise ScanAssumptionError(msg)
-        oldest = moments[-1]
-        if self._oldest is None or moments[0] < self._oldest:  # the usual page: all of it lies behind
-            self._oldest, self._ids_of_oldest = oldest, {link.id for link in _at_end(links, oldest)}
-            return links
-        return [link for link in links if self._is_fresh(link)]
-
-    def _is_fresh(self, link: Link) -> bool:
-        if self._oldest is None or link.created_at < self._oldest:
-            self._oldest = link.created_at
-            self._ids_of_oldest = {link.id}
-            return True
-        if link.created_at > self._oldest or link.id in self._ids_of_oldest:
-            return False
-        self._ids_of_oldest.add(link.id)
-        return True
-
-
-def _at_end(links: Sequence[Link], moment: datetime) -> Iterator[Link]:
-    """Yield the links of this moment, from the end."""
-    for link in reversed(links):
-        if link.created_at != moment:
-            return
-        yield link
-
-
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    inner = failures.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+        self._reader.close()

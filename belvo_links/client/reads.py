@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Literal, TypeVar, overload
 
 from belvo_links.client.core import Core
-from belvo_links.client.pages import LinkIterator, ReadPage
-from belvo_links.protocol import operations
+from belvo_links.client.pages import LinkIterator, Reader, show_page
+from belvo_links.client.scan import LinkScan, show_records
+from belvo_links.protocol import checks, operations
 from belvo_links.protocol.filters import LinkFilter
-from belvo_links.protocol.models import Accepted, Link, LinkPage, PartialPage
+from belvo_links.protocol.models import Accepted, Link, LinkPage, PartialPage, RecordPage
 from belvo_links.protocol.operations import QueryValue, Resources
+from belvo_links.protocol.windows import ROOM_FOR_DAYS, Ask, ScanWindow, Scope, WholeScan, WindowedScan
+from belvo_links.transport.base import Gate
 from belvo_links.transport.messages import Operation, Response
 from belvo_links.wire import JsonValue
 
@@ -116,32 +119,81 @@ class Reads(Core):
         concurrency: int = 4,
         timeout: float | None = None,
     ) -> LinkIterator:
-        """Iterate over links, each once, newest first, a few pages at a time.
+        """Iterate over links: every one that exists during the whole iteration, exactly once, in no promised order.
 
-        Links that are created or deleted meanwhile shift the pages: none is yielded twice, but one may be missed.
+        That holds while links are created and deleted, for filters on what never changes: ids, institutions,
+        ``created_at``, ``created_by``. Under a filter on anything else it holds for links that match throughout, as
+        long as no other link enters or leaves it. See docs/scans.md for what it rests on.
 
         Args:
             filters: which links; all by default. A list that is too long for a URL is split.
-            page_size: links per request, 1 to 1000.
+            page_size: links per request, 1 to 1000. Where the service answers 408 smaller pages are asked for, and
+                pages of less than 20 become larger when the list changes.
             concurrency: requests at once.
             timeout: seconds for each request.
 
         Raises:
-            ScanAssumptionError: the service did not list links newest first.
+            ScanAssumptionError: the service does not list as this rests on: not newest first, a moment of creation that
+                changes, links in the past that were not there.
         """
-        return LinkIterator(
-            [self._reader(part, page_size, timeout) for part in _chosen(filters).split()],
-            concurrency=concurrency,
-        )
+        scans = (WholeScan(scope) for scope in self._scopes(filters, page_size, concurrency))
+        return LinkIterator(Reader(scans, partial(self._read, _linked, timeout), show_page))
 
-    def _reader(self, filters: LinkFilter, page_size: int, timeout: float | None) -> ReadPage:
-        operations.iteration_page(filters, page=1, page_size=page_size)  # raises now for what cannot be sent
+    def scan(
+        self,
+        filters: LinkFilter | None = None,
+        *,
+        page_size: int = 1000,
+        concurrency: int = 4,
+        after: ScanWindow | None = None,
+        timeout: float | None = None,
+        gate: Gate | None = None,
+    ) -> LinkScan:
+        """Go through links as ``iterate`` does, by windows of days, so that it can be resumed.
 
-        async def read_page(number: int) -> Callable[[], LinkPage]:
-            operation = operations.iteration_page(filters, page=number, page_size=page_size)
-            return await self._caller.run(_decoded_later(operation), budget=self._begin(timeout))
+        A record that cannot be read costs that record alone.
 
-        return read_page
+        Args:
+            filters: which links; all by default.
+            page_size: links per request, 1 to 1000; see ``iterate``.
+            concurrency: requests at once.
+            after: go on behind this window, which a scan with the same filters has ended.
+            timeout: seconds for each request.
+            gate: is told when a request begins to wait for its turn, and when it goes out.
+
+        Raises:
+            ScanAssumptionError: the service does not list as this rests on; see ``iterate``.
+        """
+        scans = self._windows(self._scopes(filters, page_size, concurrency), after)
+        return LinkScan(Reader(scans, partial(self._read, _recorded, timeout, gate=gate), show_records))
+
+    def _scopes(self, filters: LinkFilter | None, page_size: int, concurrency: int) -> Iterator[Scope]:
+        """Return what to read, part by part; raises now for what cannot be sent."""
+        if checks.whole_number("concurrency", concurrency) < 1:
+            msg = "concurrency: give 1 or more"
+            raise ValueError(msg)
+        parts = list(_chosen(filters).split(room=ROOM_FOR_DAYS))
+        operations.iteration_page(parts[0], page=1, page_size=page_size)
+        now = self._logins.clock
+        return (Scope(filters=part, now=now(), page_size=page_size, concurrency=concurrency) for part in parts)
+
+    @staticmethod
+    def _windows(scopes: Iterator[Scope], after: ScanWindow | None) -> Iterator[WindowedScan]:
+        for part, scope in enumerate(scopes):
+            if after is None or part > after.part:
+                yield WindowedScan(scope, part=part)
+            elif part == after.part and after.since is not None:
+                yield WindowedScan(scope, part=part, until=after.since)
+
+    async def _read(
+        self,
+        operation: Callable[[Ask], Operation[T]],
+        timeout: float | None,
+        ask: Ask,
+        *,
+        gate: Gate | None = None,
+    ) -> Callable[[], T]:
+        return await self._caller.run(_decoded_later(operation(ask)), budget=self._begin(timeout), gate=gate)
 
     @overload
     async def delete(
@@ -213,6 +265,15 @@ def _chosen(filters: object) -> LinkFilter:
         msg = "filters: give a LinkFilter"
         raise TypeError(msg)
     return filters
+
+
+def _linked(ask: Ask) -> Operation[LinkPage]:
+    return operations.iteration_page(ask.filters, page=ask.slot.page, page_size=ask.slot.size)
+
+
+def _recorded(ask: Ask) -> Operation[RecordPage]:
+    slot = ask.slot
+    return operations.scan_page(ask.filters, page=slot.page, page_size=slot.size, in_full=ask.in_full)
 
 
 def _decoded_later(operation: Operation[T]) -> Operation[Callable[[], T]]:

@@ -25,6 +25,8 @@
     ├─ StoreError                         the store is unreachable, full or refuses
     ├─ StoredFormatError · SealError      text that is not ours, changed, too old, of another version, key or audience
     ├─ ScanAssumptionError · IllegalTransitionError · LoopMismatchError · ClientClosedError
+    ├─ JournalError                       the journal of a bulk action is another's, in use or cannot be written
+    ├─ RunFileError                       the file of an audit's run is another's, in use, ended or cannot be written
     ├─ UndrawableQrError                  a QR code that cannot be drawn here
     └─ WebhookError ─ WebhookUnauthorizedError · WebhookMalformedError
 
@@ -79,7 +81,9 @@ from belvo_links.errors.transport import (
 from belvo_links.errors.usage import (
     ClientClosedError,
     IllegalTransitionError,
+    JournalError,
     LoopMismatchError,
+    RunFileError,
     ScanAssumptionError,
     SealError,
     SealReason,
@@ -107,6 +111,7 @@ __all__ = [
     "InstitutionError",
     "InvalidFieldsError",
     "InvalidLinkError",
+    "JournalError",
     "LoginError",
     "LoginReason",
     "LoopMismatchError",
@@ -121,6 +126,7 @@ __all__ = [
     "RefreshCooldownError",
     "RequestTimeoutError",
     "ResponseLostError",
+    "RunFileError",
     "ScanAssumptionError",
     "SealError",
     "SealReason",

@@ -75,6 +75,14 @@ class ScanAssumptionError(PlainError):
     """The listing breaks an assumption that a complete scan rests on."""
 
 
+class JournalError(PlainError):
+    """The journal of a bulk action cannot be used; nothing more was sent."""
+
+
+class RunFileError(PlainError):
+    """The file of an audit's run cannot be used."""
+
+
 class IllegalTransitionError(PlainError):
     """The event is not allowed in this state; nothing was changed."""
 

@@ -7,7 +7,9 @@ refuses a page, the tolerant reader has the last word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar, get_origin
 
@@ -18,7 +20,17 @@ from cattrs.errors import BaseValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
 from belvo_links.errors import UnexpectedResponseError
-from belvo_links.protocol.models import NO_EXTRA, Accepted, Extra, Link, LinkPage, PartialPage
+from belvo_links.protocol.checks import is_uuid
+from belvo_links.protocol.models import (
+    NO_EXTRA,
+    Accepted,
+    Extra,
+    Link,
+    LinkPage,
+    PartialPage,
+    RecordPage,
+    UnreadableLink,
+)
 from belvo_links.transport.messages import Response
 from belvo_links.wire import JsonValue, NotJsonError, OpenStrEnum, decode_json, parse_timestamp
 
@@ -175,6 +187,84 @@ def read_page_fast(response: Response) -> LinkPage:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         pass  # the error of the tolerant reader must not carry this one, which may quote the body
     return read_page(response)
+
+
+def read_records(response: Response, *, in_full: bool) -> RecordPage:
+    """Read one page of links in which a record that is no link costs that record alone.
+
+    Args:
+        response: the reply.
+        in_full: whether to read the fields that this version does not know.
+
+    Raises:
+        UnexpectedResponseError: the page itself cannot be read.
+    """
+    try:
+        page = read_page(response) if in_full else read_page_fast(response)
+    except UnexpectedResponseError:
+        return _read_one_by_one(response)
+    moments = tuple(link.created_at for link in page.results)
+    return RecordPage(
+        count=page.count, records=page.results, moments=moments, ids=tuple(link.id for link in page.results)
+    )
+
+
+@attrs.frozen
+class _RawPage:
+    count: int
+    results: tuple[object, ...]
+
+
+def _read_one_by_one(response: Response) -> RecordPage:
+    raw = _structure(response, _RawPage)
+    records = tuple(map(_read_record, raw.results))
+    known = [_created_at(each, value) for each, value in zip(records, raw.results, strict=True)]
+    first = next((moment for moment in known if moment is not None), None)
+    if first is None and records:
+        raise UnexpectedResponseError(status=response.status, problems=["$.results: none has a moment of creation"])
+    moments: list[datetime] = []
+    for moment in known:
+        neighbour = moments[-1] if moments else first
+        if (chosen := moment or neighbour) is not None:
+            moments.append(chosen)
+    return RecordPage(count=raw.count, records=records, moments=tuple(moments), ids=_names(records, raw.results))
+
+
+def _read_record(value: object) -> Link | UnreadableLink:
+    try:
+        return _converter.structure(value, Link)
+    except _WireError as error:
+        problems = [f"$: {error}"]
+    except (BaseValidationError, ValueError, TypeError, KeyError) as error:
+        problems = _problems(error)
+    link_id = value.get("id") if isinstance(value, Mapping) else None
+    return UnreadableLink(
+        id=link_id if isinstance(link_id, str) and is_uuid(link_id) else None, problems=tuple(problems)
+    )
+
+
+def _created_at(record: Link | UnreadableLink, value: object) -> datetime | None:
+    if isinstance(record, Link):
+        return record.created_at
+    text = value.get("created_at") if isinstance(value, Mapping) else None
+    try:
+        return parse_timestamp(text if isinstance(text, str) else "")
+    except ValueError:
+        return None
+
+
+def _names(records: Sequence[Link | UnreadableLink], values: Sequence[object]) -> tuple[str, ...]:
+    """Return the ids of records, and for one without an id a digest of what it holds: the same wherever it is met."""
+    met: Counter[str] = Counter()
+    names: list[str] = []
+    for record, value in zip(records, values, strict=True):
+        name = record.id
+        if name is None:
+            digest = hashlib.sha256(repr(value).encode("utf-8", "replace")).hexdigest()
+            met[digest] += 1
+            name = f"{digest} {met[digest]}"
+        names.append(name)
+    return tuple(names)
 
 
 @attrs.frozen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -19,6 +19,8 @@ MAX_QUERY: Final = 6000
 _INSTITUTION: Final = re.compile(r"[a-z_]{1,40}")
 _REFRESH_RATE: Final = re.compile(r"(\d{1,3}h)?(\d{1,3}m)?(\d{1,3}d)?|null", re.ASCII)
 _RANGE_ENDS: Final = 2
+_DAY: Final = timedelta(days=1)
+_NEVER_CHANGE: Final = frozenset({"id", "institution", "created_at", "created_by"})
 
 
 def _institution(name: str, value: str) -> str:
@@ -157,20 +159,51 @@ class LinkFilter:
         given = ((field.name, getattr(self, field.name)) for field in attrs.fields(LinkFilter))
         return tuple((name, _query_value(name, value)) for name, value in given if value is not None)
 
-    def fits(self) -> bool:
-        """Return whether the query is short enough for a URL."""
-        return self._length() <= MAX_QUERY
+    def fits(self, *, room: int = 0) -> bool:
+        """Return whether the query is short enough for a URL, with room for so many characters more."""
+        return self._length() <= MAX_QUERY - room
+
+    @property
+    def is_of_what_never_changes(self) -> bool:
+        """Whether a link that matches always did, and always will."""
+        return all(_field_of(name) in _NEVER_CHANGE for name, _ in self.query())
+
+    def first_day(self) -> date | None:
+        """Return the first day of creation that matches, ``None`` where there is none."""
+        ends = [self.created_at, self.created_at__gte, self.created_at__gt]
+        if self.created_at__range is not None:
+            ends.append(self.created_at__range[0])
+        return max((end for end in ends if end is not None), default=None)
+
+    def end_day(self) -> date | None:
+        """Return the first day of creation after the last one that matches, ``None`` where there is none."""
+        lasts = [self.created_at, self.created_at__lte]
+        if self.created_at__range is not None:
+            lasts.append(self.created_at__range[1])
+        ends = [last + _DAY for last in lasts if last is not None and last < date.max]
+        if self.created_at__lt is not None:
+            ends.append(self.created_at__lt)
+        return min(ends, default=None)
+
+    def between(self, since: date | None, until: date | None) -> LinkFilter:
+        """Return the filter for the links among these that were created from a day on, and before another one."""
+        sinces = [day for day in (since, self.created_at__gte) if day is not None]
+        untils = [day for day in (until, self.created_at__lt) if day is not None]
+        return attrs.evolve(self, created_at__gte=max(sinces, default=None), created_at__lt=min(untils, default=None))
 
     def _length(self) -> int:
         return sum(len(name) + len(quote(value, safe=",")) + 2 for name, value in self.query())
 
-    def split(self) -> Iterator[LinkFilter]:
+    def split(self, *, room: int = 0) -> Iterator[LinkFilter]:
         """Yield filters that each fit into a URL and together match the same links, each link once.
+
+        Args:
+            room: so many characters are left free in each.
 
         Raises:
             ValueError: it cannot be split, since it is not a long ``__in`` that makes it long.
         """
-        if self.fits():
+        if self.fits(room=room):
             yield self
             return
         name = max(_SPLITTABLE, key=lambda each: len(getattr(self, each) or ()))
@@ -184,7 +217,7 @@ class LinkFilter:
         middle = len(values) // 2
         for half in (values[:middle], values[middle:]):
             part: Mapping[str, Any] = {name: half}
-            yield from attrs.evolve(self, **part).split()
+            yield from attrs.evolve(self, **part).split(room=room)
 
 
 _SPLITTABLE: Final = ("id__in", "institution__in", "external_id__in", "institution_user_id__in", "status__in")

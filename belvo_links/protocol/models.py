@@ -146,6 +146,36 @@ class LinkPage:
 
 
 @attrs.frozen(kw_only=True)
+class UnreadableLink:
+    """A record of a page that is no :class:`Link`.
+
+    Attributes:
+        id: its id, ``None`` where even that cannot be read.
+        problems: what is wrong with it: paths and reasons, never a value.
+    """
+
+    id: str | None
+    problems: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class RecordPage:
+    """One page of links of which some may be unreadable.
+
+    Attributes:
+        count: how many links match in all.
+        records: links, newest first, and in their places the records that cannot be read.
+        moments: when each was created, as far as that can be told; otherwise that of a neighbour.
+        ids: of each; for one that has none, a name that stays the same.
+    """
+
+    count: int
+    records: tuple[Link | UnreadableLink, ...]
+    moments: tuple[datetime, ...]
+    ids: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
 class PartialPage:
     """One page of parts of links, as asked for with ``fields`` or ``omit``.
 

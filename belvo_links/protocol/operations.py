@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
@@ -13,7 +14,7 @@ from belvo_links.protocol import checks, codec
 from belvo_links.protocol.challenge import TokenRequired, read_token_required
 from belvo_links.protocol.credentials import Credentials
 from belvo_links.protocol.filters import LinkFilter
-from belvo_links.protocol.models import Accepted, AccessMode, Link, LinkPage, PartialPage, Resource
+from belvo_links.protocol.models import Accepted, AccessMode, Link, LinkPage, PartialPage, RecordPage, Resource
 from belvo_links.protocol.quotas import SYNC_DELETIONS, refresh_cooldown
 from belvo_links.protocol.replies import error_for
 from belvo_links.redact import Secret
@@ -250,6 +251,12 @@ def _names(name: str, values: Sequence[str]) -> str:
 def iteration_page(filters: LinkFilter | None, *, page: int, page_size: int) -> Operation[LinkPage]:
     """Read one page of a long listing: in the bulk lane, by the fast lane of the codec."""
     return _listing("iterate", filters, _paging(page, page_size), codec.read_page_fast, lane=Lane.BULK)
+
+
+def scan_page(filters: LinkFilter, *, page: int, page_size: int, in_full: bool) -> Operation[RecordPage]:
+    """Read one page of a scan: like a page of a long listing, but a record that is no link costs that record alone."""
+    read = partial(codec.read_records, in_full=in_full)
+    return _listing("iterate", filters, _paging(page, page_size), read, lane=Lane.BULK)
 
 
 def count(filters: LinkFilter | None = None) -> Operation[int]:

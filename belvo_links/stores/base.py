@@ -80,7 +80,7 @@ class PendingStore(Protocol):
         ...
 
 
-def is_over(state: PendingState, expires_at: datetime, before: datetime) -> bool:
+def is_over(state: str, expires_at: datetime, before: datetime) -> bool:
     """Return whether :meth:`PendingStore.purge` removes a record in this state with this deadline."""
     kept = timedelta() if state in SETTLED else KEPT_UNSETTLED
     return expires_at + kept < before

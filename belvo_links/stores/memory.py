@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -10,9 +11,12 @@ from typing import Final
 
 import attrs
 
+from belvo_links.errors import SealError, StoredFormatError
 from belvo_links.protocol.mfa import PendingRecord, PendingState
 from belvo_links.stores.base import StoredRecord, is_over
 from belvo_links.stores.form import PlainForm, Seen, form_for, seconds_kept
+
+log: Final = logging.getLogger("belvo_links")
 
 SWEEP_EVERY: Final = 60.0
 """Seconds between looks for records that are over."""
@@ -71,12 +75,21 @@ class MemoryStore:
             return True
 
     async def iterate(self, state: PendingState | None = None) -> AsyncIterator[PendingRecord]:
-        """Yield the records, or those in one state, as they were when the iteration began."""
+        """Yield the records, or those in one state, as they were when the iteration began.
+
+        What cannot be read is passed over and logged.
+        """
         with self._lock:
             entries = list(self._entries.items())
         for pending_id, entry in entries:
-            if state is None or entry.seen.state == state:
-                yield self._read(pending_id, entry)
+            if state is not None and entry.seen.state != state:
+                continue
+            try:
+                record = self._read(pending_id, entry)
+            except (StoredFormatError, SealError) as error:
+                log.warning("pending %a is passed over: %s", pending_id, error)
+                continue
+            yield record
 
     async def purge(self, before: datetime) -> int:
         """Remove what is over and return how many records that were."""
@@ -84,7 +97,7 @@ class MemoryStore:
             over = [
                 pending_id
                 for pending_id, entry in self._entries.items()
-                if is_over(PendingState(entry.seen.state), entry.expires_at, before)
+                if is_over(entry.seen.state, entry.expires_at, before)
             ]
             for pending_id in over:
                 del self._entries[pending_id]

@@ -189,7 +189,7 @@ class PostgresStore:
                 try:
                     record = self._form.read(last, text, seen=Seen(*seen))
                 except (StoredFormatError, SealError) as error:
-                    log.warning("pending %s is passed over: %s", last, error)
+                    log.warning("pending %a is passed over: %s", last, error)  # whoever changed it may have set the id
                     continue
                 yield record
 

@@ -74,8 +74,8 @@ _LOAD: Final = _Script(f"""
 if redis.call('EXISTS', KEYS[1]) == 0 then return false end
 {_NOW}
 local found = redis.call('HMGET', KEYS[1], 'seen', 'record', 'lease_until')
-local left = found[3] and found[3] ~= '' and found[3] - now
-return {{found[1] or '', found[2] or '', left}}
+local lease_until = tonumber(found[3])
+return {{found[1] or '', found[2] or '', lease_until and lease_until - now or false}}
 """)
 # The second condition: where a client repeats a command whose reply was lost, as redis-py does by default, the second
 # time finds what the first has written. A claim carries a nonce that no other call has, so it was this very call, and
@@ -96,10 +96,11 @@ return 1
 """)
 _PURGE: Final = """
 local found = redis.call('HMGET', KEYS[1], 'seen', 'expires_at')
-if not found[1] or not found[2] then return 0 end
+local expires_at = tonumber(found[2])
+if not found[1] or not expires_at then return 0 end
 local state = string.match(found[1], '^%l*')
 local before = string.find(ARGV[1], ' ' .. state .. ' ', 1, true) and ARGV[2] or ARGV[3]
-if tonumber(found[2]) >= tonumber(before) then return 0 end
+if expires_at >= tonumber(before) then return 0 end
 return redis.call('DEL', KEYS[1])
 """
 
@@ -177,11 +178,11 @@ class RedisStore:
                 keys = [key for key in dict.fromkeys(page) if key not in yielded]
                 for key, (seen, text) in await self._ask(self._read_page(keys, state)):
                     yielded.add(key)
-                    pending_id = key.removeprefix(self._prefix).decode()
+                    pending_id = key.removeprefix(self._prefix).decode("utf-8", "surrogateescape")
                     try:
                         record = self._read(pending_id, seen, text)
                     except (StoredFormatError, SealError) as error:
-                        log.warning("pending %s is passed over: %s", pending_id, error)
+                        log.warning("pending %a is passed over: %s", pending_id, error)  # it may hold anything
                         continue
                     yield record
 
@@ -265,7 +266,7 @@ class RedisStore:
 
     async def _scan(self, cursor: int, target: Mapping[str, Any]) -> tuple[int, list[bytes]]:
         client = await self._client()
-        command: tuple[Any, ...] = ("SCAN", cursor, "MATCH", self._prefix + b"*", "COUNT", PAGE)
+        command: tuple[Any, ...] = ("SCAN", cursor, "MATCH", self._prefix + b"*", "COUNT", PAGE, "TYPE", "hash")
         after, page = await client.execute_command(*command, **target, **_UNDECODED)
         if isinstance(after, dict):  # by node, of which there is one
             [after] = after.values()

@@ -6,12 +6,11 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeAlias, TypeVar
 
 import aiosqlite
 import attrs
@@ -21,11 +20,18 @@ from belvo_links.protocol.mfa import SETTLED, PendingRecord, PendingState
 from belvo_links.stores.base import KEPT_UNSETTLED, StoredRecord
 from belvo_links.stores.form import Seen, form_for, seconds_kept
 
+T = TypeVar("T")
+
+Values: TypeAlias = Mapping[str, object]
+
 log: Final = logging.getLogger("belvo_links")
 
 SCHEMA_VERSION: Final = 1
 BUSY_SECONDS: Final = 10.0
 """How long a call waits for another process that writes."""
+
+BUSY_PAUSE: Final = 0.01
+"""Seconds between tries where SQLite does not wait by itself."""
 
 PURGE_EVERY: Final = 60.0
 """Seconds between removals of what is over."""
@@ -57,7 +63,7 @@ SET state = :state, round = :round, revision = :revision, claim = :claim, lease_
 WHERE id = :id AND state = :old_state AND round = :old_round AND revision = :old_revision AND claim IS :old_claim
 """  # noqa: S608  # made of constants
 _FIELDS: Final = "record, state, round, revision, claim"
-_LOAD: Final = f"SELECT lease_until - {_NOW}, {_FIELDS} FROM belvo_pending WHERE id = ?"  # noqa: S608  # constants
+_LOAD: Final = f"SELECT lease_until - {_NOW}, {_FIELDS} FROM belvo_pending WHERE id = :id"  # noqa: S608  # constants
 _PAGE: Final = f"""
 SELECT id, {_FIELDS} FROM belvo_pending WHERE id > :last AND (:state IS NULL OR state = :state) ORDER BY id LIMIT 100
 """  # noqa: S608  # made of constants
@@ -90,12 +96,11 @@ class SqliteStore:
 
     async def insert(self, record: PendingRecord) -> bool:
         """Keep a new record; return ``False``, changing nothing, where its id exists."""
-        async with self._open() as database:
-            now = asyncio.get_running_loop().time()
-            if now - self._swept >= PURGE_EVERY:
-                self._swept = now
-                await _changes(database, _SWEEP, {})
-            return await _changes(database, _INSERT, self._columns(record)) == 1
+        now = asyncio.get_running_loop().time()
+        if now - self._swept >= PURGE_EVERY:
+            self._swept = now
+            await self._change(_SWEEP, {})
+        return await self._change(_INSERT, self._columns(record)) == 1
 
     async def load(self, pending_id: str) -> StoredRecord | None:
         """Return the record with this id, or ``None``.
@@ -104,8 +109,7 @@ class SqliteStore:
             StoredFormatError: it was changed, or a version of this package that this one does not know has written it.
             SealError: it was sealed with other keys, or without.
         """
-        async with self._open() as database:
-            rows = list(await database.execute_fetchall(_LOAD, (pending_id,)))
+        rows = await self._fetch(_LOAD, {"id": pending_id})
         if not rows:
             return None
         lease_left, text, *seen = rows[0]
@@ -120,13 +124,12 @@ class SqliteStore:
             "old_revision": old.revision,
             "old_claim": old.claim,
         }
-        async with self._open() as database:
-            return await _changes(database, _SWAP, values) == 1
+        return await self._change(_SWAP, values) == 1
 
     async def iterate(self, state: PendingState | None = None) -> AsyncIterator[PendingRecord]:
         """Yield the records, or those in one state; what cannot be read is passed over and logged."""
         last = ""
-        while rows := await self._after(last, state):
+        while rows := await self._fetch(_PAGE, {"last": last, "state": state}):  # none stays open between them
             for last, text, *seen in rows:
                 try:
                     record = self._form.read(last, text, seen=Seen(*seen))
@@ -135,12 +138,6 @@ class SqliteStore:
                     continue
                 yield record
 
-    async def _after(self, last: str, state: PendingState | None) -> list[sqlite3.Row]:
-        """Return the next few rows: no statement stays open between them."""
-        values = {"last": last, "state": None if state is None else str(state)}
-        async with self._open() as database:
-            return list(await database.execute_fetchall(_PAGE, values))
-
     async def purge(self, before: datetime) -> int:
         """Remove what is over and return how many records that were."""
         values = {
@@ -148,8 +145,7 @@ class SqliteStore:
             "before": before.timestamp(),
             "kept": KEPT_UNSETTLED.total_seconds(),
         }
-        async with self._open() as database:
-            return await _changes(database, _PURGE, values)
+        return await self._change(_PURGE, values)
 
     async def aclose(self) -> None:
         """Close the file. It is opened again when the store is used again."""
@@ -166,21 +162,33 @@ class SqliteStore:
     ) -> None:
         await self.aclose()
 
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[aiosqlite.Connection]:
-        """Give the connection, and turn what SQLite raises into ours."""
+    async def _ask(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
+        """Await SQLite, and turn what it raises into ours."""
         try:
-            async with self._opening:
-                if self._connection is None:
-                    self._connection = await self._connect()
-            yield self._connection
+            return await work(await self._opened())
         except BelvoLinksError:
             raise
         except (sqlite3.Error, OSError, ValueError) as error:
             cause = type(error).__name__
-        else:
-            return
         raise StoreError(reason=cause)
+
+    async def _fetch(self, statement: str, values: Values) -> list[sqlite3.Row]:
+        return list(await self._ask(lambda database: database.execute_fetchall(statement, values)))
+
+    async def _change(self, statement: str, values: Values) -> int:
+        """Execute a statement and return how many rows it changed."""
+
+        async def change(database: aiosqlite.Connection) -> int:
+            async with database.execute(statement, values) as cursor:
+                return cursor.rowcount
+
+        return await self._ask(change)
+
+    async def _opened(self) -> aiosqlite.Connection:
+        async with self._opening:
+            if self._connection is None:
+                self._connection = await self._connect()
+            return self._connection
 
     def _columns(self, record: PendingRecord) -> dict[str, object]:
         return {
@@ -188,7 +196,7 @@ class SqliteStore:
             **attrs.asdict(Seen.of(record)),
             "expires_at": record.expires_at.timestamp(),
             "kept": seconds_kept(record),
-            "record": self._form.write(record),
+            "record": _Unshown(self._form.write(record)),
         }
 
     async def _connect(self) -> aiosqlite.Connection:
@@ -196,7 +204,7 @@ class SqliteStore:
         connection = await aiosqlite.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
         connection.text_factory = _decoded
         try:
-            await connection.execute("PRAGMA journal_mode = WAL")
+            await _use_wal(connection)
             await connection.execute("PRAGMA synchronous = FULL")
             await connection.execute("PRAGMA secure_delete = ON")  # an erased session leaves no trace in the file
             await _ensure_schema(connection)
@@ -204,6 +212,20 @@ class SqliteStore:
             await connection.close()
             raise
         return connection
+
+
+class _Unshown:
+    """A value of a statement, hidden from aiosqlite's log: a record holds Belvo's session."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __conform__(self, protocol: object) -> str:
+        """Return the text: how sqlite3 asks for what it is to store."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "<hidden>"
 
 
 def _decoded(data: bytes) -> str:
@@ -218,6 +240,24 @@ def _make_private(path: Path) -> None:
         path.chmod(0o600)
 
 
+async def _use_wal(connection: aiosqlite.Connection) -> None:
+    """Switch to a journal with which readers and a writer do not wait for each other.
+
+    While another process does so for the first time, SQLite refuses at once, whatever its timeout.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + BUSY_SECONDS
+    while True:
+        try:
+            await connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or loop.time() >= until:
+                raise
+        else:
+            return
+        await asyncio.sleep(BUSY_PAUSE)
+
+
 async def _ensure_schema(connection: aiosqlite.Connection) -> None:
     """Make the table, unless a later version of this package has made another."""
     for (version,) in await connection.execute_fetchall("PRAGMA user_version"):
@@ -225,9 +265,3 @@ async def _ensure_schema(connection: aiosqlite.Connection) -> None:
             raise StoreError(reason=f"schema version {version} of a later package")
     await connection.execute(_SCHEMA)
     await connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-
-async def _changes(database: aiosqlite.Connection, statement: str, values: dict[str, object]) -> int:
-    """Execute a statement and return how many rows it changed."""
-    async with database.execute(statement, values) as cursor:
-        return cursor.rowcount

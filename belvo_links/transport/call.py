@@ -79,19 +79,22 @@ class Caller:
         self._retry = retry
         self._jitter = jitter
 
-    async def run(self, operation: Operation[T], *, budget: Budget, lane: Lane | None = None) -> T:
+    async def run(
+        self, operation: Operation[T], *, budget: Budget, lane: Lane | None = None, gate: Gate | None = None
+    ) -> T:
         """Run an operation and return its result.
 
         Args:
             operation: what to do.
             budget: bounds the whole call.
             lane: its place in the limiter's queue, where it is not the operation's own.
+            gate: what every attempt has to pass.
 
         Raises:
             BelvoLinksError: what the last attempt failed with.
         """
         with self.watching(operation.name, operation.request):
-            return await self.perform(operation, budget=budget, lane=lane)
+            return await self.perform(operation, budget=budget, lane=lane, gate=gate)
 
     def watching(self, name: str, request: Request) -> AbstractContextManager[None]:
         """Return what surrounds a call of this name for the observer, if there is one."""

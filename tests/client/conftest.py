@@ -8,8 +8,9 @@ from belvo_links import BelvoLinks
 from belvo_links.sandbox import Sandbox
 from tests.client.making import client
 from tests.http.conftest import nothing_left_behind
+from tests.processes.conftest import pytest_configure, tell
 
-__all__ = ["belvo", "box", "nothing_left_behind"]
+__all__ = ["belvo", "box", "nothing_left_behind", "pytest_configure", "tell"]
 
 
 @pytest.fixture

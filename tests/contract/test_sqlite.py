@@ -1,5 +1,6 @@
 """The SQLite store keeps the contract, its file to itself, and its errors in the family."""
 
+import asyncio
 import logging
 import os
 import sqlite3
@@ -142,6 +143,18 @@ async def test_a_locked_file_is_a_store_error_in_bounded_time(
             await store.swap(record, claimed(record), lease=1.0)
         other.execute("ROLLBACK")
     assert await store.swap(record, claimed(record), lease=1.0)
+
+
+async def test_a_new_file_that_another_process_is_making_is_waited_for(path: Path) -> None:
+    """SQLite itself refuses at once to change the journal of a file that is being written to."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE anything (x)")
+        async with SqliteStore(path) as store:
+            inserting = asyncio.create_task(store.insert(fresh_record()))
+            await asyncio.wait((inserting,), timeout=0.1)
+            other.execute("ROLLBACK")
+            assert await inserting
 
 
 async def test_a_record_of_an_unknown_version_is_told_apart(

@@ -1,11 +1,16 @@
 """What the public types are: read by mypy and pyright, never run. Change the surface, and this must change with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import assert_never, assert_type
 
 import aiohttp
+from opentelemetry.sdk.trace import TracerProvider
+from prometheus_client import CollectorRegistry
+from psycopg_pool import AsyncConnectionPool
+from redis.asyncio import Redis, RedisCluster
 
 from belvo_links import (
     ABSENT,
@@ -39,6 +44,7 @@ from belvo_links import (
     MemoryStore,
     MfaError,
     MfaRequiredError,
+    Observer,
     PartialPage,
     PendingRecord,
     PendingSession,
@@ -51,13 +57,70 @@ from belvo_links import (
     Resource,
     ResponseLostError,
     RetryPolicy,
+    SealError,
+    SealReason,
     StoreError,
     Timeouts,
     TransportError,
     UnexpectedResponseError,
     Waiting,
+    WebhookError,
+    WebhookMalformedError,
+    WebhookUnauthorizedError,
 )
-from belvo_links.sandbox import Sandbox
+from belvo_links.audit import (
+    CHECKS,
+    AuditReport,
+    Change,
+    Check,
+    CheckContext,
+    Finding,
+    FindingChange,
+    Journal,
+    LinkChange,
+    LinkResult,
+    Outcome,
+    Plan,
+    Progress,
+    RunSummary,
+    Severity,
+    UnreadableRow,
+    audit,
+    compare,
+    plan_delete,
+    plan_patch,
+    plan_refresh,
+)
+from belvo_links.limits import PostgresLimiter, RedisLimiter
+from belvo_links.qr import to_modules, to_svg, to_terminal
+from belvo_links.sandbox import Sandbox, WaitingLogin
+from belvo_links.stores import PostgresStore, RedisStore, SqliteStore, new_key
+from belvo_links.telemetry import (
+    Attempted,
+    Call,
+    Challenged,
+    Claimed,
+    Event,
+    LimitWaited,
+    Observers,
+    OpenTelemetryObserver,
+    PrometheusObserver,
+    Retrying,
+    Settled,
+)
+from belvo_links.webhooks import (
+    MAX_BYTES,
+    Dispatched,
+    ProcessType,
+    WebhookCode,
+    WebhookDispatcher,
+    WebhookEvent,
+    WebhookHandler,
+    WebhookType,
+    basic,
+    bearer,
+    parse_webhook,
+)
 
 
 async def on_challenge(pending: PendingSession) -> str | None:
@@ -148,6 +211,16 @@ async def handles(belvo: BelvoLinks) -> None:
     async for each in belvo.iterate_pending(PendingState.AWAITING):
         assert_type(each, PendingSession)
     assert_type(belvo.restore(pending.to_json()), PendingSession)
+    keys: tuple[str, ...] = (new_key(),)
+    assert_type(pending.seal(keys), str)
+    assert_type(belvo.unseal(pending.seal([new_key()], "user-42"), keys, "user-42"), PendingSession)
+    assert_type(belvo.unseal("text", keys, audience=None), PendingSession)
+    pending.seal(new_key(), audience=42)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    try:
+        belvo.unseal("text", [])
+    except SealError as error:
+        assert_type(error.reason, SealReason)
+        assert_type(error.pending_id, str | None)
     assert_type(pending.id, str)
     assert_type(pending.link_id, str)
     assert_type(pending.operation, str)
@@ -163,6 +236,13 @@ async def handles(belvo: BelvoLinks) -> None:
     assert_type(pending.challenge.kind, ChallengeKind | None)
     assert_type(pending.challenge.expects_user_input, bool)
     assert_type(pending.challenge.qr, QrCode | None)
+    if code := pending.challenge.qr:
+        assert_type((code.image, code.media_type, code.text), tuple[bytes | None, str | None, str | None])
+        assert_type(to_svg(code, size=300, title="Scan this"), str)
+        assert_type(to_terminal(code, ascii_only=True), str)
+        assert_type(to_modules(code), tuple[tuple[bool, ...], ...])
+        to_svg(code, 300)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    to_svg(pending.challenge.qr)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(await pending.complete(), Link | PendingSession)
     assert_type(await pending.wait(timeout=60), Link | PendingSession)
     assert_type(await pending.reconcile(), Link | PendingSession)
@@ -235,7 +315,7 @@ def errors(error: Exception) -> None:
             assert_type(error.hint, str)
         case TransportError():
             assert_type((error.method, error.path, error.attempts), tuple[str, str, int])
-        case UnexpectedResponseError():
+        case UnexpectedResponseError() | WebhookMalformedError():
             assert_type(error.problems, tuple[str, ...])
         case AlreadySettledError():
             assert_type((error.state, error.link_id), tuple[str, str])
@@ -249,6 +329,53 @@ def errors(error: Exception) -> None:
             pass
 
 
+async def ask_again(event: WebhookEvent) -> int:
+    """A handler may give back what it likes."""
+    return len(event.data)
+
+
+async def was_seen(dedup_key: str) -> bool:
+    """Tell whether an event was handled."""
+    return False
+
+
+async def webhooks(body: bytes, headers: Mapping[str, str]) -> None:
+    """Authenticated in the same call that reads; one value or several."""
+    event = parse_webhook(body, headers, authorization=bearer("a-token"))
+    parse_webhook(body, headers, authorization=[basic("user", "password"), bearer("a-token")], max_bytes=1024)
+    parse_webhook(body, headers)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    parse_webhook("{}", headers, authorization="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    size: int = MAX_BYTES
+    parse_webhook(body, headers, authorization="Bearer a-token", max_bytes=size)
+    assert_type(event, WebhookEvent)
+    assert_type(event.webhook_id, str)
+    assert_type(event.webhook_type, WebhookType)
+    assert_type(event.webhook_code, WebhookCode)
+    assert_type(event.process_type, ProcessType | None)
+    assert_type(event.link_id, str)
+    assert_type(event.request_id, str | None)
+    assert_type(event.external_id, str | None)
+    assert_type(event.data, Extra)
+    assert_type(event.extra, Extra)
+    assert_type(event.dedup_key, str)
+    event.link_id = "another"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+    dispatcher = WebhookDispatcher(seen=was_seen, remember=was_seen)
+    handler: WebhookHandler = ask_again
+    decorated: Callable[[WebhookEvent], Awaitable[int]] = dispatcher.on("token_required", "link_deleted")(ask_again)
+    assert_type(await decorated(event), int)
+    dispatcher.on(WebhookCode.INVALID_CREDENTIALS)(handler)
+    dispatcher.on("link_deleted")(len)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+    dispatcher.fallback(ask_again)
+    assert_type(await dispatcher.dispatch(event), Dispatched)
+    try:
+        parse_webhook(body, headers, authorization="x")
+    except WebhookUnauthorizedError as refused:
+        assert_type(str(refused), str)
+    except WebhookError as malformed:
+        assert_type(malformed, WebhookError)
+
+
 class MyLimiter:
     """Somebody else's limiter."""
 
@@ -256,10 +383,62 @@ class MyLimiter:
         """Let in."""
 
 
+class Partly(Observer):
+    """An observer overrides what it wants to hear."""
+
+    def __init__(self) -> None:
+        self.seen: list[Event] = []
+
+    @contextmanager
+    def call(self, call: Call) -> Generator[None]:
+        """Surround a call."""
+        assert_type((call.name, call.method, call.template, call.host, call.port), tuple[str, str, str, str, int])
+        yield
+
+    def settled(self, event: Settled) -> None:
+        """Keep it."""
+        assert_type((event.before, event.state, event.recorded), tuple[str, str, bool])
+        self.seen.append(event)
+
+
+def watching(event: Event) -> None:
+    """Events are told apart by their classes."""
+    observer: Observer = Partly()
+    observer = Observers(observer, OpenTelemetryObserver(), PrometheusObserver())
+    observer = OpenTelemetryObserver(TracerProvider())
+    observer = PrometheusObserver(CollectorRegistry())
+    BelvoLinks("id", "password", environment="sandbox", observer=observer)
+    BelvoLinks("id", "password", environment="sandbox", observer=print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    match event:
+        case Attempted():
+            assert_type((event.number, event.status, event.error), tuple[int, int | None, str | None])
+        case Retrying():
+            assert_type((event.error, event.delay), tuple[str, float])
+        case LimitWaited():
+            assert_type((event.lane, event.seconds, event.admitted), tuple[Lane, float, bool])
+        case Challenged():
+            assert_type((event.pending_id, event.round, event.kind), tuple[str, int, str | None])
+        case Claimed():
+            assert_type((event.operation, event.won), tuple[str, bool])
+        case Settled():
+            assert_type(event.state, str)
+        case _:
+            assert_never(event)
+
+
 async def making(session: aiohttp.ClientSession) -> None:
     """All the ways to make a client."""
     limiter: Limiter = MyLimiter()
     store: PendingStore = MemoryStore()
+    store = MemoryStore(keys=[new_key()])
+    store = SqliteStore("pending.db", keys=(new_key(),))
+    store = RedisStore("redis://localhost", namespace="app", keys=(new_key(),))
+    store = RedisStore(Redis(decode_responses=True))
+    store = RedisStore(RedisCluster("localhost"))
+    store = PostgresStore("postgresql://localhost/app", table="app.pending", keys=(new_key(),))
+    store = PostgresStore(AsyncConnectionPool("", kwargs={"autocommit": True}, open=False))
+    RedisStore("redis://localhost", "app")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    PostgresStore(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     BelvoLinks("id", "password", environment="sandbox")
     BelvoLinks("id", "password", environment=Environment.PRODUCTION, retry=None, rate_limit=None, store=store)
     BelvoLinks(
@@ -276,6 +455,15 @@ async def making(session: aiohttp.ClientSession) -> None:
     )
     BelvoLinks("id", "password", environment="sandbox", rate_limit=LocalLimiter(RateLimit(8, 3)))
     BelvoLinks("id", "password", environment="sandbox", rate_limit=limiter)
+    limiter = RedisLimiter("redis://localhost", RateLimit(80, 30), name="app", margin=0.25, quotas=False)
+    limiter = RedisLimiter(RedisCluster("localhost"), fallback=RateLimit(5, 30))
+    limiter = PostgresLimiter("postgresql://localhost/app", RateLimit(), name="app", table="app.limits")
+    limiter = PostgresLimiter(AsyncConnectionPool("", open=False))
+    async with PostgresLimiter("dbname=app") as opened:
+        assert_type(opened, PostgresLimiter)
+        await opened.create()
+    RedisLimiter("redis://localhost", 80)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    PostgresLimiter("", RateLimit(), "app")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     BelvoLinks("id", "password", "sandbox")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     BelvoLinks("id", "password", environment="sandbox", rate_limit=80)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -288,9 +476,74 @@ async def making(session: aiohttp.ClientSession) -> None:
     BelvoLinks.from_env(timeouts=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+async def many(belvo: BelvoLinks, ids: set[str]) -> None:
+    """Bulk actions."""
+    plan: Plan = plan_refresh(ids, [Resource.ACCOUNTS, "OWNERS"], rate_limit=RateLimit(8, 3))
+    plan = plan_patch(ids, access_mode=AccessMode.RECURRENT, stale_in=None, fetch_resources=ABSENT)
+    plan = plan_delete(iter(ids), mode="sync", sync_deletions=RateLimit(5, 60))
+    plan_delete(ids, mode="later")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    plan_delete(ids, "sync")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type((plan.ids, plan.duration, plan.describe()), tuple[tuple[str, ...], timedelta, str])
+
+    told: list[LinkResult] = []
+    summary = await plan.run(belvo, journal=Path("journal.db"), dry_run=False, concurrency=4, on_result=told.append)
+    assert_type(summary, RunSummary)
+    assert_type((summary.counts, summary.before, summary.left), tuple[Mapping[Outcome, int], int, int])
+    async for result in summary.results(Outcome.UNKNOWN):
+        assert_type((result.link_id, result.outcome), tuple[str, Outcome])
+        assert_type((result.request_id, result.pending_id, result.error), tuple[str | None, str | None, str | None])
+        assert_type(result.retry_after, timedelta | None)
+    await plan.run(belvo)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    async with Journal("journal.db") as journal:
+        await plan.run(belvo, journal=journal)
+        assert_type(await journal.counts(), Mapping[Outcome, int])
+        assert_type([each async for each in journal.results("failed")], list[LinkResult])
+
+
+def too_old(link: Link, context: CheckContext) -> Iterable[Finding]:
+    """A check of a user's own."""
+    if context.now - link.created_at > timedelta(days=900):
+        yield Finding(check="too_old", severity="low", link_id=link.id, message="It is old.", remedy="None.")
+
+
+async def audited(belvo: BelvoLinks, told: list[Progress]) -> None:
+    """Audits."""
+    assert_type(CHECKS, tuple[Check, ...])
+    report = await audit(belvo, LinkFilter(status="valid"), checks=(*CHECKS, too_old), on_progress=told.append)
+    assert_type(report, AuditReport)
+    assert_type((report.complete, report.links, report.unreadable), tuple[bool, int, int])
+    assert_type((report.worst, report.reason), tuple[Severity | None, str | None])
+    for finding in report.findings:
+        assert_type((finding.severity, finding.severity.rank), tuple[Severity, int])
+    assert_type((told[0].links, told[0].remaining), tuple[int, float | None])
+    assert_type([each async for each in report.iterate_findings("high")], list[Finding])
+    assert_type([each async for each in report.iterate_unreadable()], list[UnreadableRow])
+    assert_type((report.summary(), report.guarantee), tuple[str, Sequence[str]])
+    await report.write_html("audit.html")
+    await report.write_json(Path("audit.json"))
+    with Path("audit.csv").open("wb") as file:
+        await report.write_csv(file)
+    await report.write_csv(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await report.save("march.audit")
+    compared = await compare("february.audit", Path("march.audit"))
+    assert_type(compared.notes, Sequence[str])
+    assert_type([each async for each in compared.iterate_links()], list[LinkChange])
+    assert_type([each async for each in compared.iterate_findings()], list[FindingChange])
+    assert_type([each.change async for each in compared.iterate_links()], list[Change])
+    await audit(belvo, checkpoint=Path("run.audit"), context=CheckContext(now=datetime.now()), pseudonymise=b"key")
+    await audit(belvo, checks=[len])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    await audit(belvo, "valid")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    CheckContext()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
 async def simulated() -> None:
     """The simulator brings what its client should be given."""
     async with Sandbox() as box:
         async with BelvoLinks(box.secret_id, box.secret_password, base_url=box.url, **box.client_options) as belvo:
             assert_type(await belvo.count(), int)
         BelvoLinks.from_env(box.env, **box.client_options)
+        assert_type(box.logins, list[WaitingLogin])
+        assert_type(box.logins[0].token, str | None)
+        assert_type(box.served, int)
+    assert_type(Sandbox(control_key="a-key-of-16-characters").page_url, str)
+    Sandbox(control_key=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,1 @@
+"""A web application that connects bank accounts: see `app.py`; `python -m examples.web_fastapi` runs it."""
