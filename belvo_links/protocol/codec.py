@@ -212,7 +212,7 @@ def read_records(response: Response, *, in_full: bool) -> RecordPage:
 @attrs.frozen
 class _RawPage:
     count: int
-    results: tuple[object, ...]
+    results: tuple[Any, ...]
 
 
 def _read_one_by_one(response: Response) -> RecordPage:

@@ -143,10 +143,11 @@ class Listing:
     def _begin_batch(self) -> None:
         self._motion.begin_batch()
         self._lowest = self._lowest_of_batch
-        ends_at = self.total if self._motion.has_ended else None
-        progress = (self._found, ends_at, [_moments(each) for each in self._coverage.stretches])
-        self._futile = self._futile + 1 if self._batch and progress == self._progress else 0
-        if self._futile:
+        progress = (self._found, [_moments(each) for each in self._coverage.stretches])
+        if not self._batch or progress != self._progress:
+            self._futile = 0
+        elif not self._motion.has_ended:  # otherwise at least the end has come nearer
+            self._futile += 1
             self._motion.note_failure(self._largest)
         if self._futile > PATIENCE:
             msg = "The service's pages do not fit together, however often they are read."
@@ -200,11 +201,12 @@ class Listing:
         margin, motion, shrinks = self._margin, self._motion, self.rules.shrinks
         where = partial(motion.moved, shrinks=shrinks)
         low = 0 if newer is None else where(newer) - 1 - margin
-        high = motion.total if older is None else older.position if shrinks else where(older) + margin
+        end = motion.total + (0 if shrinks or motion.has_ended else max(1, margin))  # only a short page is the last one
+        high = end if older is None else older.position if shrinks else where(older) + margin
         if newer is not None and older is not None and newer.position > older.position and not shrinks:
             middle = where(max(newer, older, key=_batch))  # known at different times; the later knowledge counts
             low, high = middle - 1 - margin, middle + margin
-        high = max(1, min(high, motion.total + (0 if shrinks or motion.has_ended else margin)))
+        high = max(1, min(high, end))
         return max(0, min(low, high - 2)), high
 
     def _walk(self, low: int, high: int) -> Iterator[Slot]:
@@ -270,7 +272,7 @@ class Listing:
         self._take_count(shown.count)
         places = self._coverage.unseen(shown.moments, shown.ids)
         known = len(shown.ids) - len(places)
-        if known:
+        if known and not self._motion.overlaps:
             self._motion.note_change()
         self._found += self.old(shown.moments, places)
         self._prove(slot, shown, known)

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from belvo_links import AccessMode, Link, LinkStatus, RefreshRate
@@ -112,6 +112,7 @@ def test_no_link_makes_a_check_fail_and_no_finding_names_a_person(some: Link) ->
 
 
 @given(st.integers(0, 9999), st.datetimes(timezones=st.just(UTC)))
+@example(1, LAST_MOMENT)
 def test_what_outlasts_the_calendar_lasts_for_good(number: int, created: datetime) -> None:
     length = timedelta(days=number)
     until = lifetimes.credentials_until(link(created_at=created, credentials_storage=f"{number}d"))

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
@@ -444,6 +445,25 @@ async def test_a_temporary_file_goes_with_its_last_reader(tmp_path: Path) -> Non
     next(rows, None)
     del run, rows
     assert names(tmp_path) == []
+
+
+async def test_a_temporary_file_goes_while_the_interpreter_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError
+
+    run = await ended(tmp_path / "run.sqlite", temporary=True)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    run.close()
+    run.close()
+    assert names(tmp_path) == []
+
+
+async def test_a_temporary_file_that_somebody_removed_is_no_matter(tmp_path: Path) -> None:
+    run = await ended(tmp_path / "run.sqlite", temporary=True)
+    run.path.unlink()
+    run.close()
 
 
 async def test_a_file_with_a_name_stays(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Links that come and go in the simulator while a client reads them."""
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 
 from belvo_links import BelvoLinks
+from belvo_links.protocol.scan import LEAST_OVERLAPPING
 from belvo_links.sandbox import Fault, Sandbox, SandboxClock
 from belvo_links.telemetry import Attempted, Observer
 from tests.client.making import LINKS, client
@@ -115,7 +117,8 @@ async def one_run(seed: int, reading: Reading = iterated, *, most: int = 200) ->
         began = crowd.gather(most)
         size, concurrency = chance.choice([5, 10, 25, 60]), chance.randint(1, 5)
         run = Run(len(began), pages=-(-len(began) // size))
-        each_time = max(2, round(len(began) * LEAST_CHANGED * chance.uniform(2.5, 6) / run.pages))
+        requests = -(-len(began) // max(size, LEAST_OVERLAPPING))  # at least
+        each_time = max(2, math.ceil(len(began) * LEAST_CHANGED * chance.uniform(2.5, 6) / requests))
 
         def happen() -> None:
             crowd.change(each_time)
@@ -140,7 +143,8 @@ async def runs(number: int, reading: Reading = iterated) -> list[Run]:
 
     async def work() -> None:
         for seed in seeds:
-            done.append(await one_run(seed, reading))
+            run = await one_run(seed, reading)
+            done.append(run)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(4):

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+
 from belvo_links import (
     BelvoLinks,
     LinkFilter,
@@ -18,7 +19,6 @@ from belvo_links import (
     ScanAssumptionError,
     ServerError,
 )
-
 from belvo_links.sandbox import Fault, Sandbox, SandboxClock, Switches
 from tests.client.changing import AtEveryAttempt
 from tests.client.listing import a_link, a_page, listing, our_tasks

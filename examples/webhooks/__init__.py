@@ -1,0 +1,1 @@
+"""A receiver of Belvo's webhooks: see `receiver.py`."""
