@@ -209,6 +209,16 @@ async def test_what_was_read_of_an_unfinished_window_is_read_again(tmp_path: Pat
     assert RunFile(path).facts.interruptions == 1
 
 
+async def test_drift_that_was_told_before_an_interruption_is_not_told_again(tmp_path: Path) -> None:
+    path = tmp_path / "run.sqlite"
+    async with Pages(page(NEWEST, link(id="a", status="paused")), ConnectError(method="GET", path=LINKS)) as belvo:
+        with pytest.raises(ConnectError):
+            await audit(belvo, checkpoint=path)
+    async with Pages(page(OLDEST, link(id="b", status="paused"))) as belvo:
+        report = await audit(belvo, checkpoint=path)
+    assert [each.link_id for each in report.findings] == ["a"]
+
+
 async def test_a_failed_audit_without_a_checkpoint_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,7 +312,8 @@ async def test_progress_goes_on_where_the_run_was_interrupted(tmp_path: Path) ->
 
     async with Counted(page(OLDEST, link(id="b"))) as belvo:
         await audit(belvo, checkpoint=path, on_progress=told.append)
-    assert told[0].links == 2
+    assert told[-1].links == 2
+    assert told[-1].rate * told[-1].seconds == pytest.approx(1)
 
 
 async def test_an_error_of_the_progress_display_ends_the_audit_and_keeps_the_checkpoint(

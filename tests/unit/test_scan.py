@@ -236,6 +236,21 @@ def test_counts_that_agree_are_no_proof_where_links_are_created() -> None:
     assert misses(lambda: listing(10, 4, shrinks=False), happen) == 0
 
 
+def test_a_link_that_is_created_while_links_are_counted_hides_no_other() -> None:
+    """It is on the first page and not in the count; a deletion later makes the counts agree again."""
+    listed = Listed(20)
+    steps = iter(range(1000))
+
+    def happen(listed: Listed) -> None:
+        match next(steps):
+            case 0:  # counted, not yet cut
+                listed.create()
+            case 1:
+                listed.delete(1)
+
+    assert_complete(listed, read(listing(10, 1, shrinks=False), Service(listed, happen)))
+
+
 # ------------------------------------------------------------------------------------------- what a scan rests on
 
 
