@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from belvo_links.client.links import BelvoLinks
     from belvo_links.client.nameless import ExternalIdDroppedWarning
     from belvo_links.client.pages import LinkIterator
+    from belvo_links.client.scan import LinkScan, ScanPage
     from belvo_links.client.pending import ChallengeCallback, PendingSession
     from belvo_links.client.settings import ClientOptions, Environment, Waiting
     from belvo_links.errors import (
@@ -136,6 +137,7 @@ __all__ = [
     "LinkFilter",
     "LinkIterator",
     "LinkPage",
+    "LinkScan",
     "LinkStatus",
     "LocalLimiter",
     "LoginError",
@@ -193,6 +195,7 @@ _NAMES = {
     "belvo_links.client.links": "BelvoLinks",
     "belvo_links.client.nameless": "ExternalIdDroppedWarning",
     "belvo_links.client.pages": "LinkIterator",
+    "belvo_links.client.scan": "LinkScan ScanPage",
     "belvo_links.client.pending": "ChallengeCallback PendingSession",
     "belvo_links.client.settings": "ClientOptions Environment Waiting",
     "belvo_links.errors": (
@@ -214,9 +217,10 @@ _NAMES = {
     "belvo_links.protocol.filters": "LinkFilter",
     "belvo_links.protocol.mfa": "PendingRecord PendingState",
     "belvo_links.protocol.models": (
-        "Accepted AccessMode Extra Link LinkPage LinkStatus PartialPage RefreshRate Resource "
+        "Accepted AccessMode Extra Link LinkPage LinkStatus PartialPage RefreshRate Resource UnreadableLink "
     ),
     "belvo_links.protocol.qr": "QrCode",
+    "belvo_links.protocol.windows": "ScanWindow",
     "belvo_links.redact": "Secret",
     "belvo_links.stores.base": "PendingStore",
     "belvo_links.stores.memory": "MemoryStore",

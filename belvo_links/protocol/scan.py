@@ -87,7 +87,7 @@ class Listing:
         self._batch = 0
         self._size = rules.page_size
         self._limit: int | None = None
-        self._short = 0
+        self._short: tuple[Slot, int] | None = None
         self._served = 0
         self._follows_sizes = True
         self._lowest: int | None = None
@@ -323,7 +323,7 @@ class Listing:
         is_sure = slot.page == 1 or length >= slot.size or slot.size <= served
         holds_rest = is_sure and shown.count <= start + length
         if length < slot.size and slot.size > served and not holds_rest:
-            self._note_short(max(length, served))
+            self._note_short(slot, max(length, served))
         self._served = max(served, length)
         is_last = length < min(slot.size, served) or (
             holds_rest and (self.rules.shrinks or (length < slot.size and shown.count == start + length))
@@ -334,11 +334,11 @@ class Listing:
             edge(moment=shown.moments[-1], ids=shown.of_last(), position=start + length) if not is_last else None,
         )
 
-    def _note_short(self, length: int) -> None:
-        """A page was shorter than it was asked for: the service gives no more at once, or links went meanwhile."""
-        if self._short == length:
+    def _note_short(self, slot: Slot, length: int) -> None:
+        """A page was shorter than it was asked for: the service gives no more at once, or the list ends there."""
+        if self._short is not None and self._short[0] != slot and self._short[1] == length:
             self._limit = length
-        self._short = length
+        self._short = slot, length
         self._size = min(self._size, length)
 
     def _trust_counts(self, count: int) -> None:
