@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from belvo_links.client.links import BelvoLinks
     from belvo_links.client.nameless import ExternalIdDroppedWarning
     from belvo_links.client.pages import LinkIterator
-    from belvo_links.client.scan import LinkScan, ScanPage
     from belvo_links.client.pending import ChallengeCallback, PendingSession
+    from belvo_links.client.scan import LinkScan, ScanPage
     from belvo_links.client.settings import ClientOptions, Environment, Waiting
     from belvo_links.errors import (
         AlreadyClaimedError,
@@ -83,8 +83,10 @@ if TYPE_CHECKING:
         PartialPage,
         RefreshRate,
         Resource,
+        UnreadableLink,
     )
     from belvo_links.protocol.qr import QrCode
+    from belvo_links.protocol.windows import ScanWindow
     from belvo_links.redact import Secret
     from belvo_links.stores.base import PendingStore
     from belvo_links.stores.memory import MemoryStore
@@ -169,6 +171,8 @@ __all__ = [
     "RetryPolicy",
     "RunFileError",
     "ScanAssumptionError",
+    "ScanPage",
+    "ScanWindow",
     "SealError",
     "SealReason",
     "Secret",
@@ -183,6 +187,7 @@ __all__ = [
     "UnconfirmedLinkError",
     "UndrawableQrError",
     "UnexpectedResponseError",
+    "UnreadableLink",
     "UnsupportedOperationError",
     "Waiting",
     "WebhookError",

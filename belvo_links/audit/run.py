@@ -175,6 +175,7 @@ class _Reading:
         """Check the links of a page, a slice at a time, and write down what was found."""
         rows: list[tuple[Value, ...]] = []
         findings: list[Finding] = []
+        await asyncio.sleep(0)  # the page was decoded in this turn of the event loop
         until = time.perf_counter() + SLICE_SECONDS
         for link in page.links:
             rows.append(cells(link, self._start.context, self._start.pseudonyms))

@@ -36,6 +36,7 @@ from belvo_links import (
     LinkFilter,
     LinkIterator,
     LinkPage,
+    LinkScan,
     LinkStatus,
     LocalLimiter,
     LoginError,
@@ -57,12 +58,15 @@ from belvo_links import (
     Resource,
     ResponseLostError,
     RetryPolicy,
+    ScanPage,
+    ScanWindow,
     SealError,
     SealReason,
     StoreError,
     Timeouts,
     TransportError,
     UnexpectedResponseError,
+    UnreadableLink,
     Waiting,
     WebhookError,
     WebhookMalformedError,
@@ -189,6 +193,12 @@ async def reads(belvo: BelvoLinks, names: Sequence[str]) -> None:
         assert_type(link, Link)
     assert_type([link async for link in belvo.iterate()], list[Link])
     assert_type(await anext(belvo.iterate()), Link)
+    assert_type(belvo.scan(LinkFilter(), page_size=100, concurrency=2, after=None, timeout=3), LinkScan)
+    async for page in belvo.scan(after=ScanWindow(part=0, since=date(2025, 1, 1))):
+        assert_type(page, ScanPage)
+        assert_type(page.window, ScanWindow)
+        assert_type(page.links, tuple[Link, ...])
+        assert_type(page.unreadable, tuple[UnreadableLink, ...])
     assert_type(await belvo.get_json("/api/institutions/", {"page": 1, "name__in": ["a"], "b": True}), JsonValue)
 
 
