@@ -1,6 +1,7 @@
 """The small web examples, asked over a socket as a browser would."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from belvo_links import BelvoLinks, Link
 from belvo_links.sandbox import Fault, Sandbox, Step
+from belvo_links.webhooks import parse_webhook
 from examples.web_aiohttp import app as small
 from examples.webhooks.receiver import Inbox, Receiver, main, serving
 
@@ -202,16 +204,35 @@ async def test_the_receiver_reads_the_link_once_for_each_event(box: Sandbox, tmp
             await seen.wait()
             seen.clear()
             assert await tell({**event, "link_id": link_id, "request_id": "1" * 32}) == 204
+            [other] = box.add_links(1)  # looked at after whatever came before, so that a second look would show
+            assert await tell({**event, "link_id": other, "request_id": "1" * 32}) == 204
+            await seen.wait()
+            seen.clear()
+            assert acted == [(link_id, "invalid"), (other, "valid")]
             box.remove_link(link_id)
             box.inject(Fault.status(500), method="GET", times=3)  # could not be read: the next event tries again
             assert await tell({**event, "link_id": link_id, "request_id": "2" * 32}) == 204
             async with asyncio.timeout(10):
-                while box.count("GET", "/api/links/{id}/") < 4:  # noqa: ASYNC110  # one, and the next one's three
+                while box.count("GET", "/api/links/{id}/") < 5:  # noqa: ASYNC110  # two, and the next one's three
                     await asyncio.sleep(0.01)
             assert await tell({**event, "link_id": link_id, "request_id": "3" * 32}) == 204
             await seen.wait()
     inbox.close()
-    assert acted == [(link_id, "invalid"), (link_id, None)]
+    assert acted == [(link_id, "invalid"), (other, "valid"), (link_id, None)]
+
+
+def test_the_inbox_tells_what_is_new(tmp_path: Path) -> None:
+    """Also to the process after the one that has worked on it."""
+    link_id = "e4bb1afb-4a4f-4dd6-8be0-e615d233185b"
+    fields = {"webhook_id": "a" * 32, "webhook_type": "LINK", "webhook_code": "invalid_credentials", "link_id": link_id}
+    body = json.dumps(fields).encode()
+    event = parse_webhook(body, {"Authorization": BEARER}, authorization=BEARER)
+    for new in (True, False):
+        inbox = Inbox(tmp_path / "inbox.db")
+        assert inbox.add(event) is new
+        assert inbox.waiting() == [link_id] * new
+        inbox.done(link_id)
+        inbox.close()
 
 
 async def test_the_receiver_shows_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

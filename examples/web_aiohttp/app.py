@@ -1,7 +1,7 @@
 """Connect a bank account on aiohttp.web: the bank's form, its second factor in every kind, and how it ended.
 
 `python -m examples.web_aiohttp.app` runs it with a simulator of Belvo's API; with `BELVO_...` variables, against Belvo.
-`examples/web_fastapi` shows the same flow in full: people who sign in, several processes, renewal, webhooks.
+`examples/web_fastapi` has it in full: sign-in, one login for two clicks on the form, processes, renewal, webhooks.
 """
 
 import hmac
