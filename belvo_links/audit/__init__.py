@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from belvo_links.lazy import resolver
 
 if TYPE_CHECKING:
     from belvo_links.audit.actions import RunSummary
@@ -68,10 +69,4 @@ _HOMES = {
     "plan_refresh": "belvo_links.audit.plans",
 }
 
-
-def __getattr__(name: str) -> object:
-    """Resolve a public name on first use, so that a plan loads nothing of a report."""
-    if name not in _HOMES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = resolver(__name__, _HOMES)

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from belvo_links.audit.outcomes import INTERRUPTED, LinkResult, Outcome
+from belvo_links.audit.private import make_private
 from belvo_links.errors import JournalError
 from belvo_links.wire import encode_json
 
@@ -132,12 +133,12 @@ class Journal:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="belvo_links journal")
         try:
             await self._in_thread(self._open, binding)
-        except BaseException:
+        except BaseException:  # also a cancelled opening gives the file back
             await self.aclose()
             raise
 
     def _open(self, binding: Mapping[str, str]) -> None:
-        _make_file(self._path)
+        make_private(self._path)
         self._connection = connection = _connect(self._path)
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # from the first transaction on until it is closed
         connection.execute("BEGIN EXCLUSIVE")
@@ -247,12 +248,6 @@ _IN_USE: Final = "Another run has this journal; let it end, or give this plan a 
 
 def _broken(error: Exception) -> str:
     return f"The journal cannot be read or written ({type(error).__name__})."
-
-
-def _make_file(path: Path) -> None:
-    """Make the file before SQLite would, with the rights that it is to have; side files get the same."""
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -13,6 +13,12 @@ Target: TypeAlias = str | os.PathLike[str] | BinaryIO | IO[bytes]
 """Where a report is written: the path of a file, which is replaced, or a binary file that is open."""
 
 
+def make_private(path: Path) -> None:
+    """Make a file before SQLite would, with the rights that it is to have (0600); its side files get the same."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 @contextmanager
 def private_file(target: Target) -> Iterator[BinaryIO | IO[bytes]]:
     """Open a file to write (0600); it gets its name when all of it was written.
@@ -33,7 +39,7 @@ def private_file(target: Target) -> Iterator[BinaryIO | IO[bytes]]:
         with os.fdopen(descriptor, "wb") as file:
             yield file
         Path(name).replace(path)
-    except BaseException:
+    except BaseException:  # a cancelled writer leaves no half of a file either
         with suppress(OSError):
             Path(name).unlink()
         raise

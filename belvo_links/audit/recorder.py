@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import date, datetime
 from itertools import chain, islice
 from pathlib import Path
@@ -25,6 +23,7 @@ import attrs
 from belvo_links.audit import duplicates
 from belvo_links.audit.binding import Binding
 from belvo_links.audit.findings import CheckContext, Finding
+from belvo_links.audit.private import make_private
 from belvo_links.audit.progress import Tally
 from belvo_links.audit.rows import Pseudonyms, Value
 from belvo_links.audit.runfile import changes_told, check_kind, failures_told
@@ -170,7 +169,7 @@ class Recorder:
             raise
 
     def _open(self, binding: Binding, key: Secret[bytes] | None, now: datetime) -> Start:
-        _make_file(self._path)
+        make_private(self._path)
         # The thread is the only one that uses it, save for interrupting.
         connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         self._connection = connection
@@ -237,12 +236,6 @@ class Recorder:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-
-def _make_file(path: Path) -> None:
-    """Make the file before SQLite would, with the rights that it is to have; its journal gets the same."""
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _is_new(connection: sqlite3.Connection) -> bool:

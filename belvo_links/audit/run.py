@@ -86,7 +86,7 @@ async def audit(
     begin = partial(belvo.scan, filters, page_size=page_size, concurrency=concurrency, timeout=timeout)
     await begin().aclose()  # what is wrong with these arguments is to be said before there is a file
     temporary = checkpoint is None
-    path = await asyncio.to_thread(_temporary_file) if checkpoint is None else Path(checkpoint)
+    path = _temporary_file() if checkpoint is None else Path(checkpoint)
     try:
         async with Recorder(path, temporary=temporary) as recorder:
             start = await recorder.open(job.binding, key=job.key, now=job.now)
@@ -99,7 +99,7 @@ async def audit(
                 grouped = duplicates in job.checks.values()
                 await recorder.end(Ending(at=job.clock(), reason=reason, with_duplicates=grouped))
         return await asyncio.to_thread(lambda: AuditReport.of(RunFile(path, temporary=temporary)))
-    except BaseException as error:
+    except BaseException as error:  # also of a cancelled audit no temporary file is left
         if temporary:
             remove(path)
         elif isinstance(error, BelvoLinksError) and not isinstance(error, RunFileError):

@@ -39,7 +39,7 @@ class Turns:
         if self._stop.is_set():
             raise StoppedError
         if time.perf_counter() - self._since > BUSY:
-            time.sleep(REST)
+            time.sleep(REST)  # of the thread that works here, never of the event loop
             self._since = time.perf_counter()
 
     def over(self, rows: Iterable[T]) -> Iterator[T]:

@@ -9,23 +9,20 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from importlib.resources import files
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg import errors as refusals
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import Error as PsycopgError
 from psycopg.rows import tuple_row
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
+from belvo_links.drivers.lifetimes import PerLoop
+from belvo_links.drivers.postgres import Connection, Pool, checked_dsn, checked_pool
 from belvo_links.errors import StoreError
 from belvo_links.limits.shared import LIMIT, PATIENCE, SharedLimiter, UnreachableError
-from belvo_links.transport.driver import PerLoop
 from belvo_links.transport.limit import RateLimit
 from belvo_links.transport.messages import Lane, Quota
-
-Connection: TypeAlias = AsyncConnection[Any]
-Pool: TypeAlias = AsyncConnectionPool[Any]
 
 CREATE_LIMIT: Final = 15.0
 """Seconds for making the table and the functions."""
@@ -109,10 +106,10 @@ class _PostgresServer:
     def __init__(self, dsn_or_pool: str | Pool, *, name: str, table: str) -> None:
         self._given: Pool | None = None
         if isinstance(dsn_or_pool, str):
-            dsn = _checked_dsn(dsn_or_pool)
+            dsn = checked_dsn(dsn_or_pool)
             self._owned = PerLoop(lambda: _opened(dsn))
         else:
-            self._given = _checked_pool(dsn_or_pool)
+            self._given = checked_pool(dsn_or_pool)
         self._name = name
         self._table = table
 
@@ -252,25 +249,6 @@ def _failure(error: Exception) -> UnreachableError:
             # Without a code it is not the server that refuses, but the connection that has ended.
             lost = isinstance(error, refusals.OperationalError) and error.sqlstate in {None, *_SHUT_DOWN}
             return UnreachableError(type(error).__name__, dropped=lost and not isinstance(error, PoolTimeout))
-
-
-def _checked_dsn(dsn: str) -> str:
-    try:
-        conninfo_to_dict(dsn)
-    except PsycopgError:
-        pass
-    else:
-        return dsn
-    # The driver's own words quote pieces of it.
-    msg = "dsn: give postgresql://… or host=… dbname=…, with special characters of a password as %XX or quoted"
-    raise ValueError(msg)
-
-
-def _checked_pool(pool: object) -> Pool:
-    if not isinstance(pool, AsyncConnectionPool):
-        msg = "dsn_or_pool: give a DSN, or an AsyncConnectionPool of psycopg_pool"
-        raise TypeError(msg)
-    return pool
 
 
 async def _opened(dsn: str) -> AsyncGenerator[Connection]:

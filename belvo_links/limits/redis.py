@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
 import re
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
-from redis.asyncio.connection import parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from belvo_links.drivers.lifetimes import PerLoop
+from belvo_links.drivers.redis import Client, Script, checked_client, checked_url, opened
 from belvo_links.limits.shared import LIMIT, PATIENCE, SharedLimiter, UnreachableError
-from belvo_links.transport.driver import PerLoop
 from belvo_links.transport.limit import RateLimit
 from belvo_links.transport.messages import Lane, Quota
-
-Client: TypeAlias = Redis | RedisCluster
 
 CONNECTIONS: Final = 8
 
@@ -124,12 +117,6 @@ return 0
 """
 
 
-class _Script:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
 class RedisLimiter(SharedLimiter):
     """An exact sliding window that processes and machines share, in Redis 6 or newer, or Valkey.
 
@@ -183,15 +170,15 @@ class _RedisServer:
     def __init__(self, url_or_client: str | Client, *, name: str, clock: str = CLOCK) -> None:
         self._given: Client | None = None
         if isinstance(url_or_client, str):
-            url = _checked_url(url_or_client)
-            self._owned = PerLoop(lambda: _opened(url))
+            url = checked_url(url_or_client)
+            self._owned = PerLoop(lambda: opened(url, connections=CONNECTIONS, wait=LIMIT, answer=LIMIT))
         else:
-            self._given = _checked_client(url_or_client)
+            self._given = checked_client(url_or_client)
         # In braces, so that a cluster keeps the keys of one limiter on one node.
         self._prefix = f"belvo_links:limit:{{{name}}}:"
         self._keys = tuple(f"{self._prefix}{key}" for key in ("window", "line", "alive", "arrivals", "memory"))
-        self._ask, self._report, self._reserve = (_Script(clock + _WINDOW + body) for body in (_ASK, _REPORT, _RESERVE))
-        self._withdraw = _Script(_WITHDRAW)
+        self._ask, self._report, self._reserve = (Script(clock + _WINDOW + body) for body in (_ASK, _REPORT, _RESERVE))
+        self._withdraw = Script(_WITHDRAW)
         self._memory = ""
 
     async def ask(self, ticket: str, lane: Lane, limit: RateLimit) -> float:
@@ -224,14 +211,10 @@ class _RedisServer:
     def _key_of(self, quota: Quota) -> str:
         return f"{self._prefix}quota:{quota.name}"
 
-    async def _run(self, script: _Script, keys: tuple[str, ...], values: tuple[str | int, ...]) -> Any:
+    async def _run(self, script: Script, keys: tuple[str, ...], values: tuple[str | int, ...]) -> Any:
         try:
             async with asyncio.timeout(LIMIT):
-                client = self._given or await self._owned.get()
-                try:
-                    return await client.execute_command("EVALSHA", script.sha, len(keys), *keys, *values)
-                except NoScriptError:  # a server that was started anew, or another node of a cluster
-                    return await client.execute_command("EVAL", script.text, len(keys), *keys, *values)
+                return await script.run(self._given or await self._owned.get(), keys, values)
         except Exception as error:  # noqa: BLE001  # besides its own errors a driver lets those of sockets and TLS out
             dropped = isinstance(error, (RedisConnectionError, OSError))
             failure = UnreachableError(
@@ -242,39 +225,3 @@ class _RedisServer:
 
 def _micros(seconds: float) -> int:
     return math.ceil(seconds * _MICRO)
-
-
-def _checked_client(client: object) -> Client:
-    if not isinstance(client, (Redis, RedisCluster)):
-        msg = "url_or_client: give a URL, or a client of redis.asyncio"
-        raise TypeError(msg)
-    return client
-
-
-def _checked_url(url: str) -> str:
-    try:
-        parse_url(url)
-    except ValueError:
-        pass
-    else:
-        return url
-    # The driver's own words may quote a piece of a password.
-    msg = "url: give redis://, rediss:// or unix://, with special characters of a password as %XX"
-    raise ValueError(msg)
-
-
-async def _opened(url: str) -> AsyncGenerator[Any]:
-    # Without the driver's own repetitions: those here know what they repeat.
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=CONNECTIONS,
-        timeout=LIMIT,
-        socket_timeout=LIMIT,
-        socket_connect_timeout=LIMIT,
-        retry=Retry(NoBackoff(), 0),
-    )
-    client = Redis.from_pool(pool)
-    try:
-        yield client
-    finally:
-        await client.aclose()

@@ -177,33 +177,28 @@ class Listing:
 
     def _gaps(self) -> Iterator[tuple[int, int]]:
         """Yield the positions to read, as far as they can be told, from the end of the list to its top."""
-        newer: Edge | None
         older: Edge | None = None
-        for stretch in reversed(self._coverage.stretches):
-            newer = stretch.oldest
-            if newer is not None:
-                yield from self._gap(newer, older)
+        for stretch in reversed(self._coverage.stretches):  # the last of which reaches the top: its first page did
+            if stretch.oldest is not None:
+                yield from self._gap(stretch.oldest, older)
             older = stretch.newest
-        if older is not None:
-            yield from self._gap(None, older)
 
-    def _gap(self, newer: Edge | None, older: Edge | None) -> Iterator[tuple[int, int]]:
+    def _gap(self, newer: Edge, older: Edge | None) -> Iterator[tuple[int, int]]:
         """Yield from where to where to read between two edges; nothing where, without change, they touch."""
         if self._motion.overlaps:
             yield self._overlapping(newer, older)
             return
-        low = 0 if newer is None else newer.position
         high = self.total if older is None else older.position
-        if low < high:
-            yield low, high
+        if newer.position < high:
+            yield newer.position, high
 
-    def _overlapping(self, newer: Edge | None, older: Edge | None) -> tuple[int, int]:
+    def _overlapping(self, newer: Edge, older: Edge | None) -> tuple[int, int]:
         margin, motion, shrinks = self._margin, self._motion, self.rules.shrinks
         where = partial(motion.moved, shrinks=shrinks)
-        low = 0 if newer is None else where(newer) - 1 - margin
+        low = where(newer) - 1 - margin
         end = motion.total + (0 if shrinks or motion.has_ended else max(1, margin))  # only a short page is the last one
         high = end if older is None else older.position if shrinks else where(older) + margin
-        if newer is not None and older is not None and newer.position > older.position and not shrinks:
+        if older is not None and newer.position > older.position and not shrinks:
             middle = where(max(newer, older, key=_batch))  # known at different times; the later knowledge counts
             low, high = middle - 1 - margin, middle + margin
         high = max(1, min(high, end))

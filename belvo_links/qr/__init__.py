@@ -5,8 +5,9 @@ Images are drawn without any extra; a text is encoded by segno, which ``pip inst
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from belvo_links.lazy import resolver
 
 if TYPE_CHECKING:
     from belvo_links.qr.drawing import to_svg, to_terminal
@@ -20,10 +21,4 @@ _HOMES = {
     "to_terminal": "belvo_links.qr.drawing",
 }
 
-
-def __getattr__(name: str) -> object:
-    """Resolve a public name on first use, so that importing this package loads nothing."""
-    if name not in _HOMES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = resolver(__name__, _HOMES)

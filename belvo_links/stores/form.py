@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Protocol
 
 import attrs
 
@@ -14,6 +15,10 @@ from belvo_links.stores.base import KEPT_UNSETTLED
 
 if TYPE_CHECKING:
     from belvo_links.stores.seal import Seal
+
+P = ParamSpec("P")
+
+log: Final = logging.getLogger("belvo_links")
 
 PURPOSE: Final = "store"
 """What keys are derived for, so that the sealed text of a store is nowhere else accepted."""
@@ -115,6 +120,17 @@ def form_for(keys: Sequence[str] | None) -> Form:
     from belvo_links.stores import Seal
 
     return SealedForm(Seal(keys, purpose=PURPOSE))
+
+
+def readable(
+    read: Callable[Concatenate[str, P], PendingRecord], pending_id: str, *args: P.args, **kwargs: P.kwargs
+) -> PendingRecord | None:
+    """Return what ``read`` does, or ``None`` and a line in the log: one of many must not hide the others."""
+    try:
+        return read(pending_id, *args, **kwargs)
+    except (StoredFormatError, SealError) as error:
+        log.warning("pending %a is passed over: %s", pending_id, error)  # whoever changed it may have set the id
+        return None
 
 
 def seconds_kept(record: PendingRecord) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -11,12 +10,9 @@ from typing import Final
 
 import attrs
 
-from belvo_links.errors import SealError, StoredFormatError
 from belvo_links.protocol.mfa import PendingRecord, PendingState
 from belvo_links.stores.base import StoredRecord, is_over
-from belvo_links.stores.form import PlainForm, Seen, form_for, seconds_kept
-
-log: Final = logging.getLogger("belvo_links")
+from belvo_links.stores.form import PlainForm, Seen, form_for, readable, seconds_kept
 
 SWEEP_EVERY: Final = 60.0
 """Seconds between looks for records that are over."""
@@ -84,12 +80,8 @@ class MemoryStore:
         for pending_id, entry in entries:
             if state is not None and entry.seen.state != state:
                 continue
-            try:
-                record = self._read(pending_id, entry)
-            except (StoredFormatError, SealError) as error:
-                log.warning("pending %a is passed over: %s", pending_id, error)
-                continue
-            yield record
+            if (record := readable(self._read, pending_id, entry)) is not None:
+                yield record
 
     async def purge(self, before: datetime) -> int:
         """Remove what is over and return how many records that were."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -19,22 +18,18 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import Error as PsycopgError
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
-from psycopg_pool import AsyncConnectionPool
 
-from belvo_links.errors import SealError, StoredFormatError, StoreError
+from belvo_links.drivers.lifetimes import Connections, NoConnectionError, PerLoop, bounded
+from belvo_links.drivers.postgres import Connection, Pool, checked_dsn, checked_pool
+from belvo_links.errors import StoreError
 from belvo_links.protocol.mfa import SETTLED, PendingRecord, PendingState
 from belvo_links.stores.base import KEPT_UNSETTLED, StoredRecord
-from belvo_links.stores.form import Seen, form_for, seconds_kept
-from belvo_links.transport.driver import Connections, NoConnectionError, PerLoop, bounded
+from belvo_links.stores.form import Seen, form_for, readable, seconds_kept
 
 T = TypeVar("T")
 
-Pool: TypeAlias = AsyncConnectionPool[Any]
-Connection: TypeAlias = AsyncConnection[Any]
 Values: TypeAlias = Mapping[str, object]
 Rows: TypeAlias = list[tuple[Any, ...]]
-
-log: Final = logging.getLogger("belvo_links")
 
 LIMIT: Final = 15.0
 """Seconds for one call, whatever the pool's own limits are."""
@@ -131,10 +126,10 @@ class PostgresStore:
             raise ValueError(msg)
         self._given: Pool | None = None
         if isinstance(dsn_or_pool, str):
-            dsn = _checked_dsn(dsn_or_pool)
+            dsn = checked_dsn(dsn_or_pool)
             self._owned = PerLoop(lambda: _opened(dsn))
         else:
-            self._given = _checked_pool(dsn_or_pool)
+            self._given = checked_pool(dsn_or_pool)
         self._table = sql.Identifier(*table.split("."))
         self._form = form_for(keys)
         self._swept = float("-inf")
@@ -186,12 +181,8 @@ class PostgresStore:
         last = ""
         while rows := await self._fetch(_PAGE, {"last": last, "state": None if state is None else str(state)}):
             for last, text, *seen in rows:
-                try:
-                    record = self._form.read(last, text, seen=Seen(*seen))
-                except (StoredFormatError, SealError) as error:
-                    log.warning("pending %a is passed over: %s", last, error)  # whoever changed it may have set the id
-                    continue
-                yield record
+                if (record := readable(self._form.read, last, text, seen=Seen(*seen))) is not None:
+                    yield record
 
     async def purge(self, before: datetime) -> int:
         """Remove what is over and return how many records that were."""
@@ -276,25 +267,6 @@ class PostgresStore:
         async with self._connection() as connection:
             name = self._table.as_string(connection)
             await AsyncCursor(connection).execute(text.replace(_DEFAULT_TABLE, name).encode())
-
-
-def _checked_dsn(dsn: str) -> str:
-    try:
-        conninfo_to_dict(dsn)
-    except PsycopgError:
-        pass
-    else:
-        return dsn
-    # The driver's own words quote pieces of it.
-    msg = "dsn: give postgresql://… or host=… dbname=…, with special characters of a password as %XX or quoted"
-    raise ValueError(msg)
-
-
-def _checked_pool(pool: object) -> Pool:
-    if not isinstance(pool, AsyncConnectionPool):
-        msg = "dsn_or_pool: give a DSN, or an AsyncConnectionPool of psycopg_pool"
-        raise TypeError(msg)
-    return pool
 
 
 async def _opened(dsn: str) -> AsyncGenerator[Connections[Connection]]:

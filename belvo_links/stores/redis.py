@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import re
@@ -10,26 +9,22 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, S
 from contextlib import aclosing
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeVar
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
-from redis.asyncio.connection import parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MaxConnectionsError, NoScriptError
+from redis.exceptions import MaxConnectionsError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from belvo_links.errors import SealError, StoredFormatError, StoreError
+from belvo_links.drivers.lifetimes import PerLoop, bounded
+from belvo_links.drivers.redis import Client, Script, checked_client, checked_url, opened
+from belvo_links.errors import StoreError
 from belvo_links.protocol.mfa import SETTLED, PendingRecord, PendingState
 from belvo_links.stores.base import KEPT_UNSETTLED, StoredRecord
-from belvo_links.stores.form import Seen, form_for, seconds_kept
+from belvo_links.stores.form import Seen, form_for, readable, seconds_kept
 from belvo_links.stores.weaknesses import weaknesses
-from belvo_links.transport.driver import PerLoop, bounded
 
 T = TypeVar("T")
-
-Client: TypeAlias = Redis | RedisCluster
 
 log: Final = logging.getLogger("belvo_links")
 
@@ -52,25 +47,19 @@ _UNDECODED: Final = {"NEVER_DECODE": True}
 """Makes a client that decodes replies, in whatever encoding, leave ours alone."""
 
 
-class _Script:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
 # Every script touches one key only, so that it runs in a cluster. A record's fields are written by one HSET, so that
 # a server that is full or fails writes all of them or none. Times are the server's, in milliseconds since 1970.
 _NOW: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
-_INSERT: Final = _Script("""
+_INSERT: Final = Script("""
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'seen', ARGV[1], 'record', ARGV[2], 'expires_at', ARGV[3], 'lease_until', '')
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1
 """)
-_LOAD: Final = _Script(f"""
+_LOAD: Final = Script(f"""
 if redis.call('EXISTS', KEYS[1]) == 0 then return false end
 {_NOW}
 local found = redis.call('HMGET', KEYS[1], 'seen', 'record', 'lease_until')
@@ -81,7 +70,7 @@ return {{found[1] or '', found[2] or '', lease_until and lease_until - now or fa
 # time finds what the first has written. A claim carries a nonce that no other call has, so it was this very call, and
 # it has the claim. Without that, the round would be held by nobody who knows. A swap that is no claim needs no such
 # rule: who is told that the record has moved on looks, and sees what it wanted to write.
-_SWAP: Final = _Script(f"""
+_SWAP: Final = Script(f"""
 local seen = redis.call('HGET', KEYS[1], 'seen')
 if not seen then return 0 end
 if seen ~= ARGV[5] then return (ARGV[7] ~= '' and seen == ARGV[1]) and 1 or 0 end
@@ -131,10 +120,12 @@ class RedisStore:
             raise ValueError(msg)
         self._given: Client | None = None
         if isinstance(url_or_client, str):
-            url = _checked_url(url_or_client)
-            self._owned = PerLoop(lambda: _opened(url))
+            url = checked_url(url_or_client)
+            self._owned = PerLoop(
+                lambda: opened(url, connections=CONNECTIONS, wait=POOL_SECONDS, answer=ANSWER_SECONDS)
+            )
         else:
-            self._given = _checked_client(url_or_client)
+            self._given = checked_client(url_or_client)
         self._prefix = f"{namespace}:pending:".encode()
         self._form = form_for(keys)
         self._looked = False
@@ -179,12 +170,8 @@ class RedisStore:
                 for key, (seen, text) in await self._ask(self._read_page(keys, state)):
                     yielded.add(key)
                     pending_id = key.removeprefix(self._prefix).decode("utf-8", "surrogateescape")
-                    try:
-                        record = self._read(pending_id, seen, text)
-                    except (StoredFormatError, SealError) as error:
-                        log.warning("pending %a is passed over: %s", pending_id, error)  # it may hold anything
-                        continue
-                    yield record
+                    if (record := readable(self._read, pending_id, seen, text)) is not None:
+                        yield record
 
     async def purge(self, before: datetime) -> int:
         """Remove what is over and return how many records that were.
@@ -239,13 +226,9 @@ class RedisStore:
             self._looked = await _has_warned(client)
         return client
 
-    async def _run(self, script: _Script, pending_id: str, *values: str) -> Any:
-        client = await self._client()
-        arguments: tuple[Any, ...] = (1, self._prefix + pending_id.encode(), *(value.encode() for value in values))
-        try:
-            return await client.execute_command("EVALSHA", script.sha, *arguments, **_UNDECODED)
-        except NoScriptError:  # a server that was started anew, or another node of a cluster
-            return await client.execute_command("EVAL", script.text, *arguments, **_UNDECODED)
+    async def _run(self, script: Script, pending_id: str, *values: str) -> Any:
+        encoded = [value.encode() for value in values]
+        return await script.run(await self._client(), [self._prefix + pending_id.encode()], encoded, **_UNDECODED)
 
     async def _pages(self) -> AsyncGenerator[list[bytes]]:
         """Yield the keys of this namespace; a key may come twice. No call waits for the whole of it."""
@@ -295,45 +278,6 @@ class RedisStore:
             for command in commands:
                 pipe.execute_command(*command, **_UNDECODED)
             return list(await pipe.execute())
-
-
-def _checked_client(client: object) -> Client:
-    if not isinstance(client, (Redis, RedisCluster)):
-        msg = "url_or_client: give a URL, or a client of redis.asyncio"
-        raise TypeError(msg)
-    return client
-
-
-def _checked_url(url: str) -> str:
-    try:
-        parse_url(url)
-    except ValueError:
-        pass
-    else:
-        return url
-    # The driver's own words may quote a piece of a password.
-    msg = "url: give redis://, rediss:// or unix://, with special characters of a password as %XX"
-    raise ValueError(msg)
-
-
-async def _opened(url: str) -> AsyncGenerator[Redis]:
-    # Without the driver's own repetitions: what is not known to have happened is for the caller to know. Connections
-    # that the server has closed are found out before they are used, though not under protocol 3, where redis-py takes
-    # what can be read for a notification.
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=CONNECTIONS,
-        timeout=POOL_SECONDS,
-        protocol=2,
-        socket_timeout=ANSWER_SECONDS,
-        socket_connect_timeout=ANSWER_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
-    client = Redis.from_pool(pool)
-    try:
-        yield client
-    finally:
-        await client.aclose()
 
 
 def _reason(error: Exception) -> str:

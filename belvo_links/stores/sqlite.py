@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -15,16 +14,14 @@ from typing import Final, Self, TypeAlias, TypeVar
 import aiosqlite
 import attrs
 
-from belvo_links.errors import BelvoLinksError, SealError, StoredFormatError, StoreError
+from belvo_links.errors import BelvoLinksError, StoreError
 from belvo_links.protocol.mfa import SETTLED, PendingRecord, PendingState
 from belvo_links.stores.base import KEPT_UNSETTLED, StoredRecord
-from belvo_links.stores.form import Seen, form_for, seconds_kept
+from belvo_links.stores.form import Seen, form_for, readable, seconds_kept
 
 T = TypeVar("T")
 
 Values: TypeAlias = Mapping[str, object]
-
-log: Final = logging.getLogger("belvo_links")
 
 SCHEMA_VERSION: Final = 1
 BUSY_SECONDS: Final = 10.0
@@ -131,12 +128,8 @@ class SqliteStore:
         last = ""
         while rows := await self._fetch(_PAGE, {"last": last, "state": state}):  # none stays open between them
             for last, text, *seen in rows:
-                try:
-                    record = self._form.read(last, text, seen=Seen(*seen))
-                except (StoredFormatError, SealError) as error:
-                    log.warning("pending %a is passed over: %s", last, error)  # whoever changed it may have set the id
-                    continue
-                yield record
+                if (record := readable(self._form.read, last, text, seen=Seen(*seen))) is not None:
+                    yield record
 
     async def purge(self, before: datetime) -> int:
         """Remove what is over and return how many records that were."""

@@ -6,8 +6,9 @@ query, or the id of a link.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from belvo_links.lazy import resolver
 
 if TYPE_CHECKING:
     from belvo_links.telemetry.opentelemetry import OpenTelemetryObserver
@@ -49,17 +50,4 @@ _HOMES = {
 }
 _EXTRAS = {"belvo_links.telemetry.opentelemetry": "otel", "belvo_links.telemetry.prometheus": "prometheus"}
 
-
-def __getattr__(name: str) -> object:
-    """Resolve a public name on first use, so that one observer does not load the libraries of another."""
-    if name not in _HOMES:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    home = _HOMES[name]
-    try:
-        return getattr(import_module(home), name)
-    except ModuleNotFoundError as error:
-        if home not in _EXTRAS or (error.name or "").startswith("belvo_links"):
-            raise
-        msg = f"{name} needs the extra [{_EXTRAS[home]}]: pip install 'belvo-links[{_EXTRAS[home]}]'"
-        raise ModuleNotFoundError(msg, name=error.name) from None
+__getattr__ = resolver(__name__, _HOMES, extras=_EXTRAS)

@@ -142,7 +142,7 @@ class Caller:
             await self.turn(operation, budget=budget, lane=lane, reservation=reservation)
             if gate is not None:
                 await gate.before_sending()
-        except BaseException:
+        except BaseException:  # also a cancelled wait has had no effect
             if reservation is not None:
                 await reservation.give_back()
             raise
@@ -230,7 +230,7 @@ class Caller:
                 on_reply(response)
             outcome = result = operation.interpret(response)
             return result
-        except BaseException as error:
+        except BaseException as error:  # a cancellation is an outcome to tell of, too
             outcome = error
             raise
         finally:

@@ -6,9 +6,8 @@ import json
 import os
 import random
 import signal
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -17,6 +16,7 @@ import pytest
 from belvo_links import BelvoLinks
 from belvo_links.audit import Journal, Outcome, Plan, plan_delete, plan_refresh
 from belvo_links.sandbox import Fault, Sandbox
+from tests.audit.process import waiting
 
 PROVING = os.environ.get("BELVO_LINKS_PROVE") == "1"
 KILLS = 200 if PROVING else 3
@@ -39,27 +39,6 @@ class Tally:
     untouched: int = 0
 
 
-@contextlib.asynccontextmanager
-async def acting(box: Sandbox) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process that waits for its order, and is gone at the end."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "tests.audit.acting"),
-        cwd=Path(__file__).parents[2],
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env=os.environ | box.env,
-    )
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(45):
-            assert await process.stdout.readline() == b"ready\n"
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
 async def killed_in_the_midst(box: Sandbox, plan: Plan, journal: Path, rng: random.Random) -> None:
     """Let a process begin with the plan, and kill it when some requests have come, and a random moment later."""
     order = {
@@ -68,7 +47,7 @@ async def killed_in_the_midst(box: Sandbox, plan: Plan, journal: Path, rng: rand
         "journal": str(journal),
         "concurrency": CONCURRENCY,
     }
-    async with acting(box) as process:
+    async with waiting(box, "tests.audit.acting") as process:
         assert process.stdin is not None
         process.stdin.write(json.dumps(order).encode() + b"\n")
         wanted = rng.randrange(LINKS - CONCURRENCY)

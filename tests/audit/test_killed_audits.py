@@ -6,8 +6,6 @@ import json
 import os
 import random
 import signal
-import sys
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from belvo_links.audit import CheckContext, audit
 from belvo_links.audit.runfile import RunFile
 from belvo_links.sandbox import Sandbox
 from tests.audit.found import NOW, fill
+from tests.audit.process import waiting
 from tests.audit.test_audit import held
 
 PROVING = os.environ.get("BELVO_LINKS_PROVE") == "1"
@@ -30,27 +29,6 @@ KEY = "k" * 32
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(3600 if PROVING else 60)]
 
 
-@contextlib.asynccontextmanager
-async def auditing(box: Sandbox) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process that waits for its order, and is gone at the end."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "tests.audit.auditing"),
-        cwd=Path(__file__).parents[2],
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env=os.environ | box.env,
-    )
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(45):
-            assert await process.stdout.readline() == b"ready\n"
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
 async def kill(box: Sandbox, checkpoint: Path, *, requests: int, later: float) -> None:
     """Let a process audit, and kill it so many requests and seconds later."""
     order = {
@@ -60,7 +38,7 @@ async def kill(box: Sandbox, checkpoint: Path, *, requests: int, later: float) -
         "page_size": PAGE_SIZE,
         "key": KEY,
     }
-    async with auditing(box) as process:
+    async with waiting(box, "tests.audit.auditing") as process:
         assert process.stdin is not None
         begun = box.served
         process.stdin.write(json.dumps(order).encode() + b"\n")

@@ -20,7 +20,8 @@ def test_a_missing_driver_names_its_extra(
     monkeypatch: pytest.MonkeyPatch, name: str, home: str, driver: str, extra: str
 ) -> None:
     """The command to install it stands in the error."""
-    monkeypatch.delitem(sys.modules, f"belvo_links.stores.{home}", raising=False)
+    for ours in ("stores", "drivers"):
+        monkeypatch.delitem(sys.modules, f"belvo_links.{ours}.{home}", raising=False)
     for module in list(sys.modules):
         if module == driver or module.startswith(f"{driver}."):
             monkeypatch.delitem(sys.modules, module)

@@ -21,11 +21,11 @@ from psycopg_pool import AsyncConnectionPool, AsyncNullConnectionPool
 
 from belvo_links import SealError, StoredFormatError, StoreError
 from belvo_links.client.ledger import STORE_LIMIT
+from belvo_links.drivers import lifetimes as driver
 from belvo_links.protocol.mfa import Cancelled, PendingState, advance
 from belvo_links.stores import PostgresStore, new_key
 from belvo_links.stores import postgres as module
 from belvo_links.stores.contract import PendingStoreContract, claimed, fresh_record
-from belvo_links.transport import driver
 from tests.servers import PrivatePostgres, free_port
 
 KEY = new_key()

@@ -19,13 +19,13 @@ from redis.backoff import NoBackoff
 
 from belvo_links import SealError, StoredFormatError, StoreError
 from belvo_links.client.ledger import STORE_LIMIT
+from belvo_links.drivers import lifetimes as driver
 from belvo_links.protocol.mfa import Cancelled, PendingRecord, advance
 from belvo_links.stores import RedisStore, new_key
 from belvo_links.stores import redis as module
 from belvo_links.stores.contract import PendingStoreContract, claimed, fresh_record
 from belvo_links.stores.form import seconds_kept
 from belvo_links.stores.weaknesses import weaknesses
-from belvo_links.transport import driver
 from tests.servers import PrivateRedis, Relay, free_port, redis_servers
 
 KEY = new_key()

@@ -16,10 +16,10 @@ from psycopg import sql
 from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import BlockingConnectionPool, Redis
 
+from belvo_links.drivers import lifetimes as driver
 from belvo_links.stores import PendingStore, PostgresStore, RedisStore
 from belvo_links.stores import postgres as postgres_module
 from belvo_links.stores import redis as redis_module
-from belvo_links.transport import driver
 from tests.processes.crew import PROVING
 from tests.servers import Relay, free_port
 from tests.stores.places import Place, PostgresPlace, RedisPlace, SqlitePlace

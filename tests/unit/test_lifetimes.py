@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from belvo_links.transport import driver
-from belvo_links.transport.driver import Connections, NoConnectionError, PerLoop, bounded
+from belvo_links.drivers import lifetimes as driver
+from belvo_links.drivers.lifetimes import Connections, NoConnectionError, PerLoop, bounded
 
 
 class Pool:

@@ -1,0 +1,1 @@
+"""What drivers of databases need around them, for the stores and limiters that use them."""
